@@ -212,6 +212,9 @@ class Settings:
         "Folder for the data of the private PostgreSQL and for the random JWT_SECRET.")
     snapshot: Path | None = _setting("CHATSYS_SNAPSHOT", None, _PATH,
         "With memory://: the snapshot file that the server loads at its start, and writes at its stop and on SIGUSR1.")
+    ready_file: Path | None = _setting("CHATSYS_READY_FILE", None, _PATH,
+        "File for a supervisor: the server writes its URL into it once it accepts connections, and removes it when it "
+        "stops.")
     forwarded_allow_ips: str = _setting("CHATSYS_FORWARDED_ALLOW_IPS", "127.0.0.1",
         Kind("addresses or networks separated by commas, or *"),
         "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.")

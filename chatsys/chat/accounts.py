@@ -9,18 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from chatsys import errors
 from chatsys.chat.bundle import PAUSE, Chat, new_id
 from chatsys.chat.endings import publish_ended
-from chatsys.errors import (
-    Forbidden,
-    InvalidCredentials,
-    InvalidInput,
-    StoreError,
-    TokenMissing,
-    TooManyAttempts,
-    UserNotFound,
-    WrongPassword,
-)
 from chatsys.model import rules
 from chatsys.model.values import LoginAttempt, User, UserChanges
 
@@ -33,7 +24,7 @@ DELETION_AGE = timedelta(seconds=60)
 def claims_of(chat: Chat, token: str | None) -> dict[str, Any]:
     """The claims of the token. Raises TokenMissing or TokenInvalid."""
     if not token:
-        raise TokenMissing
+        raise errors.TokenMissing
     return chat.tokens.verify(token)
 
 
@@ -96,12 +87,12 @@ async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
     if user is None or not known:
         failures = await chat.store.record_failure(attempt, now)
         _refuse_attempt(chat, attempt, failures[:-1])  # concurrent guesses have all passed the first check
-        raise InvalidCredentials
+        raise errors.InvalidCredentials
     entered = await chat.store.record_login(user.user_id, now, attempt)
     if entered is None:
         _, failures = await chat.store.find_login(attempt)
         _refuse_attempt(chat, attempt, failures)
-        raise InvalidCredentials
+        raise errors.InvalidCredentials
     return entered, chat.tokens.issue(entered, now)
 
 
@@ -109,7 +100,7 @@ def _refuse_attempt(chat: Chat, attempt: LoginAttempt, failures: Sequence[dateti
     until = attempt.refused_until(failures)
     left = (until - chat.clock.now()).total_seconds() if until is not None else 0
     if left > 0:
-        raise TooManyAttempts(math.ceil(left))
+        raise errors.TooManyAttempts(math.ceil(left))
 
 
 async def profile(chat: Chat, user_id: str) -> User:
@@ -135,7 +126,8 @@ async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fi
     Raises TokenMissing, TokenInvalid, Forbidden, UserNotFound, InvalidInput or WrongPassword, checked in this order,
     or Overloaded. After an error, nothing has changed.
     """
-    user = await _own_account(chat, token, user_id)
+    _require_own(chat, token, user_id)
+    user = await profile(chat, user_id)
     current, new = fields.get("currentPassword"), fields.get("newPassword")
     _refuse(
         *_profile_errors(fields),
@@ -148,7 +140,7 @@ async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fi
     if isinstance(current, str) and isinstance(new, str):
         async with chat.passwords.turn(address):
             if not await chat.passwords.matches(current, user.password_hash):
-                raise WrongPassword
+                raise errors.WrongPassword
             password_hash = await chat.passwords.hash(new)
     changes = UserChanges(
         display_name=_changed(fields.get("displayName"), user.username),
@@ -164,16 +156,15 @@ async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
 
     Raises TokenMissing, TokenInvalid, Forbidden or UserNotFound.
     """
-    if claims_of(chat, token)["userId"] != user_id:
-        raise Forbidden
+    _require_own(chat, token, user_id)
     sessions = await chat.store.user_sessions(user_id)
     try:
         ended = await chat.store.retire_user(user_id, chat.clock.now())
-    except StoreError:
+    except errors.StoreError:
         chat.endings.deletion(user_id, sessions)
         raise
     if ended is None:
-        raise UserNotFound
+        raise errors.UserNotFound
     await publish_ended(chat.fanout, ended)
     await purge(chat, user_id)
 
@@ -194,10 +185,9 @@ async def finish_deletions(chat: Chat) -> None:
         await purge(chat, user_id)
 
 
-async def _own_account(chat: Chat, token: str | None, user_id: str) -> User:
+def _require_own(chat: Chat, token: str | None, user_id: str) -> None:
     if claims_of(chat, token)["userId"] != user_id:
-        raise Forbidden
-    return _found(await chat.store.user_by_id(user_id))
+        raise errors.Forbidden
 
 
 def _profile_errors(fields: Fields) -> tuple[str | None, ...]:
@@ -222,13 +212,13 @@ def _changed(value: str | None, default: str) -> str | None:
     return None if value is None else rules.clean_surrogates(value) or default
 
 
-def _refuse(*errors: str | None) -> None:
-    found = tuple(error for error in errors if error is not None)
+def _refuse(*complaints: str | None) -> None:
+    found = tuple(complaint for complaint in complaints if complaint is not None)
     if found:
-        raise InvalidInput(found)
+        raise errors.InvalidInput(found)
 
 
 def _found(user: User | None) -> User:
     if user is None:
-        raise UserNotFound
+        raise errors.UserNotFound
     return user

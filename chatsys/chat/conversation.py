@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
+from chatsys.chat import fanout as events
 from chatsys.chat.bundle import PAUSE, Chat, new_id
-from chatsys.chat.fanout import (
-    MessageDelivered,
-    MessagePosted,
-    MessageRead,
-    MessagesRead,
-    PresenceChanged,
-    SessionClosed,
-    SessionOpened,
-    Typing,
-)
 from chatsys.errors import InvalidInput, JoinRefused, NotFound, StoreError, TokenExpired, TokenInvalid, UserNotFound
 from chatsys.model import rules
 from chatsys.model.values import (
@@ -96,7 +88,7 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_m
         chat.endings.unanswered(new)
         raise
     if joined.session.session_id == new.session_id:
-        await chat.fanout.publish(SessionOpened(room=room, session=joined.session), joined.servers)
+        await chat.fanout.publish(events.SessionOpened(room=room, session=joined.session), joined.servers)
     return joined
 
 
@@ -111,7 +103,7 @@ async def leave(chat: Chat, session: Session) -> EndedSession | None:
         chat.endings.end(session, tried=True)
         raise
     if ended is not None:
-        await chat.fanout.publish(SessionClosed(room=ended.session.room, ended=ended), ended.servers)
+        await chat.fanout.publish(events.SessionClosed(room=ended.session.room, ended=ended), ended.servers)
     return ended
 
 
@@ -135,47 +127,42 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
         )
     )
     if not posted.duplicate:
-        await chat.fanout.publish(MessagePosted(room=session.room, message=posted.message), posted.servers)
+        await chat.fanout.publish(events.MessagePosted(room=session.room, message=posted.message), posted.servers)
     return posted
 
 
-async def delivered(chat: Chat, session: Session, room: str, message_id: str) -> bool:
+def delivered(chat: Chat, session: Session, room: str, message_id: str) -> Coroutine[Any, Any, bool]:
     """Record that the session's user received a message; return false if there is nothing to record.
 
     Only the first such receipt is published. Raises NotFound if ``room`` is not the session's.
     """
-    _require_own(session, room)
-    at = chat.clock.now()
-    receipt = await chat.store.mark_delivered(session.room, message_id, session.who, at)
-    if receipt is None:
-        return False
-    if receipt.new:
-        await chat.fanout.publish(
-            MessageDelivered(
-                room=session.room, message_id=receipt.message_id, delivered_to=receipt.user_ids, by=session.who, at=at
-            ),
-            receipt.servers,
-        )
-    return True
+    return _record(chat, session, room, message_id, read=False)
 
 
-async def read(chat: Chat, session: Session, room: str, message_id: str) -> bool:
+def read(chat: Chat, session: Session, room: str, message_id: str) -> Coroutine[Any, Any, bool]:
     """Record that the session's user read a message; return false if there is nothing to record.
 
     Only the first such receipt is published. Raises NotFound if ``room`` is not the session's.
     """
-    _require_own(session, room)
-    at = chat.clock.now()
-    receipt = await chat.store.mark_read(session.room, message_id, session.who, at)
+    return _record(chat, session, room, message_id, read=True)
+
+
+async def _record(chat: Chat, session: Session, room: str, message_id: str, *, read: bool) -> bool:
+    if room != session.room:
+        raise NotFound
+    who, at = session.who, chat.clock.now()
+    mark = chat.store.mark_read if read else chat.store.mark_delivered
+    receipt = await mark(room, message_id, who, at)
     if receipt is None:
         return False
     if receipt.new:
-        await chat.fanout.publish(
-            MessageRead(
-                room=session.room, message_id=receipt.message_id, read_by=receipt.user_ids, by=session.who, at=at
-            ),
-            receipt.servers,
+        found, ids = receipt.message_id, receipt.user_ids
+        event = (
+            events.MessageRead(room=room, message_id=found, read_by=ids, by=who, at=at)
+            if read
+            else events.MessageDelivered(room=room, message_id=found, delivered_to=ids, by=who, at=at)
         )
+        await chat.fanout.publish(event, receipt.servers)
     return True
 
 
@@ -185,7 +172,8 @@ async def read_all(chat: Chat, session: Session, room: str | None) -> int:
     Each event has up to ``READ_TOGETHER`` messages, and is published after they are stored. After each batch follows
     a pause as long as it took, for other work. Raises NotFound if ``room`` is not the session's.
     """
-    _require_own(session, room)
+    if room != session.room:
+        raise NotFound
     at, count = chat.clock.now(), 0
     marked: list[str] = []
     servers: Sequence[str] = ()
@@ -195,7 +183,7 @@ async def read_all(chat: Chat, session: Session, room: str | None) -> int:
         if marked:
             ids = tuple(marked)
             marked.clear()
-            happened = MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at)
+            happened = events.MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at)
             await chat.fanout.publish(happened, servers)
 
     try:
@@ -217,7 +205,7 @@ async def read_all(chat: Chat, session: Session, room: str | None) -> int:
 async def typing(chat: Chat, session: Session, is_typing: bool) -> None:
     """Notify the others; nothing is stored."""
     await chat.fanout.publish(
-        Typing(room=session.room, who=session.who, socket_id=session.socket_id, is_typing=is_typing)
+        events.Typing(room=session.room, who=session.who, socket_id=session.socket_id, is_typing=is_typing)
     )
 
 
@@ -226,7 +214,7 @@ async def set_online(chat: Chat, session: Session, online: bool) -> None:
     at = chat.clock.now()
     if not session.who.guest:
         await chat.store.set_online(session.who.user_id, online, at)
-    await chat.fanout.publish(PresenceChanged(room=session.room, who=session.who, online=online, last_seen=at))
+    await chat.fanout.publish(events.PresenceChanged(room=session.room, who=session.who, online=online, last_seen=at))
 
 
 async def missed(chat: Chat, room: str, since: int, limit: int) -> tuple[list[Message], bool]:
@@ -235,7 +223,8 @@ async def missed(chat: Chat, room: str, since: int, limit: int) -> tuple[list[Me
     If they have more than ``limits.page_bytes`` bytes, only the newest that fit are returned.
     """
     messages = await chat.store.messages_since(room, since, limit + 1, chat.limits.page_bytes)
-    whole = not messages or messages[0].seq == since + 1 or sum(map(_size, messages)) < chat.limits.page_bytes
+    size = sum(len(message.text.encode()) for message in messages)
+    whole = not messages or messages[0].seq == since + 1 or size < chat.limits.page_bytes
     return messages[-limit:], whole and len(messages) <= limit
 
 
@@ -272,16 +261,6 @@ async def standing(chat: Chat, who: Participant) -> tuple[bool, bool]:
         return True, False
     user = await chat.store.user_by_id(who.user_id)
     return user is not None, user is not None and user.online
-
-
-def _require_own(session: Session, room: str | None) -> None:
-    """Receipts belong to the session's room: raise NotFound for another one."""
-    if room != session.room:
-        raise NotFound
-
-
-def _size(message: Message) -> int:
-    return len(message.text.encode())
 
 
 def _client_message_id(value: object) -> str | None:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import TypeVar
 
 import bcrypt
@@ -41,9 +40,7 @@ class Passwords:
     def __enter__(self) -> Passwords:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def turn(self, client: str) -> AbstractAsyncContextManager[None]:

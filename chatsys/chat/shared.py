@@ -35,6 +35,11 @@ class SharedReads(Generic[Key, Answer]):
             task.add_done_callback(retrieve_error)
         return task
 
+    def stop(self) -> None:
+        """Cancel all reads."""
+        for task in (*self._running.values(), *self._next.values()):
+            task.cancel()
+
     async def _run(
         self, key: Key, before: asyncio.Task[Answer] | None, make: Callable[[], Awaitable[Answer]]
     ) -> Answer:

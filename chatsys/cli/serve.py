@@ -11,6 +11,7 @@ from chatsys.settings import read_settings
 
 
 def serve(
+    *,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -35,6 +36,14 @@ def serve(
             "CHATSYS_SNAPSHOT, else none.",
         ),
     ] = None,
+    ready_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the server's URL into this file once it accepts connections, and remove the file at the stop; "
+            "default CHATSYS_READY_FILE, else none.",
+        ),
+    ] = None,
 ) -> None:
     """Start the chat server.
 
@@ -48,6 +57,7 @@ def serve(
             "PORT": port,
             "CHATSYS_WORKERS": workers,
             "CHATSYS_SNAPSHOT": snapshot,
+            "CHATSYS_READY_FILE": ready_file,
         }
     )
     from chatsys.server import process

@@ -19,8 +19,6 @@ is the outgoing half: the packets waiting for the client, and whether the client
 from __future__ import annotations
 
 import logging
-import secrets
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -96,24 +94,18 @@ class Layer(Protocol):
         """A connection has ended. Called once for each connection."""
 
 
-def random_id() -> str:
-    """An unguessable id."""
-    return secrets.token_urlsafe(15)
+class Home(Shared):
+    """The connections by session id, the objects that they share, and the layer on top."""
 
-
-class Home(Shared, ABC):
-    """The objects that all connections share, and the layer on top."""
-
-    def __init__(
-        self, layer: Layer, limits: ConnectionLimits, loop: Loop, count: Callable[[], int], new_id: Callable[[], str]
-    ) -> None:
-        super().__init__(limits, loop, count)
+    def __init__(self, layer: Layer, limits: ConnectionLimits, loop: Loop, new_id: Callable[[], str]) -> None:
+        self.connections: dict[str, Connection] = {}
+        super().__init__(limits, loop, lambda: len(self.connections))
         self.layer = layer
         self.new_id = new_id
 
-    @abstractmethod
     def forget(self, connection: Connection) -> None:
         """The connection's id is no longer valid."""
+        self.connections.pop(connection.sid, None)
 
 
 class Connection(Outbound):

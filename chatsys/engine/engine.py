@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from typing import Any
 
-from chatsys.engine.connection import Connection, Home, Layer, Polling, random_id
+from chatsys.engine.connection import Connection, Home, Layer, Polling
 from chatsys.engine.outbound import State
 from chatsys.engine.scheduler import Loop
 from chatsys.engine.shared import ENDED_AT_ONCE, ConnectionLimits
@@ -22,18 +23,17 @@ UPGRADE_WITHIN = 10.0
 
 
 class Engine(Home):
-    """The connections by session id. ``transports`` are the transports that clients may use."""
+    """The connections of a server. ``transports`` are the transports that clients may use."""
 
     def __init__(
         self,
         layer: Layer,
         limits: ConnectionLimits,
         loop: Loop,
-        new_id: Callable[[], str] = random_id,
+        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(15),
         transports: tuple[str, ...] = (POLLING, WEBSOCKET),
     ) -> None:
-        self.connections: dict[str, Connection] = {}
-        super().__init__(layer, limits, loop, lambda: len(self.connections), new_id)
+        super().__init__(layer, limits, loop, new_id)
         self.transports = transports
 
     def open(self, transport: str) -> Connection:
@@ -56,10 +56,6 @@ class Engine(Home):
             "pingTimeout": int(self.limits.ping_timeout * 1000),
             "maxPayload": self.limits.max_packet,
         }
-
-    def forget(self, connection: Connection) -> None:
-        """The connection's id is no longer valid."""
-        self.connections.pop(connection.sid, None)
 
     async def close_all(self) -> None:
         """Close every connection with "service restart", a few in each iteration of the event loop."""

@@ -39,7 +39,6 @@ class Refusal(Exception):
 
 
 _BAD_REQUEST = Refusal(3, "Bad request")
-_UNKNOWN_SESSION = Refusal(1, "Session ID unknown")
 
 
 class Endpoint:
@@ -90,10 +89,14 @@ class Endpoint:
             raise Refusal(5, "Unsupported protocol version")
         return query
 
-    def _session(self, sid: str) -> Connection:
+    def _known(self, sid: str) -> Connection:
         connection = self.engine.connections.get(sid)
         if connection is None:
-            raise _UNKNOWN_SESSION
+            raise Refusal(1, "Session ID unknown")
+        return connection
+
+    def _session(self, sid: str) -> Connection:
+        connection = self._known(sid)
         if connection.state not in (State.POLLING, State.PROBING):
             raise _BAD_REQUEST
         return connection
@@ -184,12 +187,7 @@ class Endpoint:
         query = self._checked(query_string, origin)
         if query["transport"] != WEBSOCKET:
             raise _BAD_REQUEST
-        if "sid" not in query:
-            return None
-        connection = self.engine.connections.get(query["sid"])
-        if connection is None:
-            raise _UNKNOWN_SESSION
-        return connection
+        return self._known(query["sid"]) if "sid" in query else None
 
     def adopt(self, wire: asyncio.Transport, session: Connection | None, registry: set[Any]) -> WebSocket:
         """Use the transport of an admitted WebSocket after its opening handshake."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from chatsys.engine.memory import Memory
 from chatsys.engine.scheduler import FairScheduler, Loop, SendQueue, Slices
 from chatsys.engine.wheel import TimerWheel
 
@@ -15,6 +14,9 @@ ENDED_AT_ONCE = 50
 
 STARTED_AT_ONCE = 64
 """Maximum connections for which event handling starts in one iteration of the event loop."""
+
+
+_FEWEST = 16  # with fewer clients, each still gets only a sixteenth of the memory limit
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +36,27 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     attachments: int = 10
     byte_budget: int = 2_097_152
     memory: int = 536_870_912
+
+
+class Memory:
+    """Counts the bytes of clients' unfinished messages and of packets that wait for a single client.
+
+    Above ``limit``, a client that holds more than an equal share is disconnected. So the total stays below twice the
+    limit, and only clients that hold much are affected.
+    """
+
+    def __init__(self, limit: int, holders: Callable[[], int]) -> None:
+        self.limit = limit
+        self.held = 0
+        self._holders = holders
+
+    def take(self, size: int) -> None:
+        """Add ``size`` bytes, or subtract them if it is negative."""
+        self.held += size
+
+    def refuses(self, size: int) -> bool:
+        """Whether a client that holds ``size`` bytes must be disconnected."""
+        return self.held > self.limit and size > self.limit // max(_FEWEST, self._holders())
 
 
 class Shared:

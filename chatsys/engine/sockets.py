@@ -15,17 +15,7 @@ from typing import Any, Protocol
 from chatsys import logs
 from chatsys.engine.connection import Connection, Inbox
 from chatsys.engine.outbound import State
-from chatsys.protocol.events import (
-    DEFAULT,
-    ClientEvent,
-    Connect,
-    Disconnect,
-    Ignored,
-    Incoming,
-    Partial,
-    read_packet,
-    refused,
-)
+from chatsys.protocol.events import DEFAULT, ClientEvent, Connect, Ignored, Incoming, Partial, read_packet, refused
 from chatsys.protocol.events import connected as accepted
 from chatsys.protocol.packets import Data, Malformed
 
@@ -135,10 +125,14 @@ class SocketLayer:
                 run = batch[done : _end_of_run(batch, done)] if len(batch) > 1 else batch
                 done += len(run)
                 try:
-                    if not isinstance(run[0], ClientEvent):
-                        await self._handle(connection, run[0])
-                    elif events := self._admitted(connection, run):
-                        await self._application.events(connection, events)
+                    if isinstance(run[0], ClientEvent):
+                        events = [one for one in run if self._socket_id(connection, one.namespace) is not None]
+                        if events:
+                            await self._application.events(connection, events)
+                    elif isinstance(run[0], Connect):
+                        self._connect(connection, run[0])
+                    else:
+                        await self._leave(connection, run[0].namespace)
                 except Exception:
                     logger.exception("%s: could not handle an event", connection.sid)
                 if done < len(batch):
@@ -152,16 +146,6 @@ class SocketLayer:
         connection.inbox = None
         if connection.closing:
             await self._end(connection)
-
-    def _admitted(self, connection: Connection, events: list[ClientEvent]) -> list[ClientEvent]:
-        """The events whose namespaces the client is connected to."""
-        return [event for event in events if self._socket_id(connection, event.namespace) is not None]
-
-    async def _handle(self, connection: Connection, packet: Connect | Disconnect) -> None:
-        if isinstance(packet, Connect):
-            self._connect(connection, packet)
-        else:
-            await self._leave(connection, packet.namespace)
 
     # -- namespaces
 

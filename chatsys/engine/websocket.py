@@ -8,20 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from chatsys.engine.shared import Shared
-from chatsys.protocol.frames import (
-    CLOSE,
-    NORMAL,
-    PING,
-    POLICY,
-    PONG,
-    RESTART,
-    Control,
-    FrameReader,
-    Item,
-    Violation,
-    close_frame,
-    frame,
-)
+from chatsys.protocol import frames
 
 try:
     from fcntl import ioctl
@@ -65,7 +52,7 @@ class FrameReceiver(Protocol):
         """The connection is gone. This is the last call."""
 
 
-class WebSocket(FrameReader, asyncio.Protocol):
+class WebSocket(frames.FrameReader, asyncio.Protocol):
     """The server side of one open WebSocket: whole messages in, frames out.
 
     =======  =================================  ================================================================
@@ -126,11 +113,11 @@ class WebSocket(FrameReader, asyncio.Protocol):
             size += int.from_bytes(ioctl(pipe.fileno(), TIOCOUTQ, bytes(4)), "little")
         return size
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
+    def close(self, code: int = frames.NORMAL, reason: str = "") -> None:
         """Send a close frame after all written data, and close. A peer that does not read is cut off after 5 s."""
         if self.closing:
             return
-        self._wire.write(close_frame(code, reason))
+        self._wire.write(frames.close_frame(code, reason))
         self._stop()
         self._wire.close()
         if self._wire.get_write_buffer_size():
@@ -143,7 +130,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         The peer is cut off after 5 s, or when it has sent more than the size of a packet.
         """
         logger.debug("closed a WebSocket with code %d: %s", code, reason)
-        self._wire.write(close_frame(code, reason))
+        self._wire.write(frames.close_frame(code, reason))
         self._stop()
         if self._pauses:
             self._pauses = 0
@@ -159,7 +146,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close with "service restart", since the web server stops."""
-        self.close(RESTART, "server restart")
+        self.close(frames.RESTART, "server restart")
 
     # -- incoming
 
@@ -206,24 +193,24 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self._iterations = 0
             self._resume(_MORE)
 
-    def _take(self, items: list[Item]) -> None:
+    def _take(self, items: list[frames.Item]) -> None:
         ping: bytes | None = None
         whole = False
         for item in items:
             if isinstance(item, str | bytes):
                 whole = True
                 self.receiver.received(item)
-            elif isinstance(item, Control):
-                if item.opcode == PING:
+            elif isinstance(item, frames.Control):
+                if item.opcode == frames.PING:
                     ping = item.payload
-                elif item.opcode == CLOSE:
+                elif item.opcode == frames.CLOSE:
                     self.close(item.code)
             else:
-                self._violated(item)
+                self._refuse(item.code, item.reason)
             if self.closing:
                 return
         if ping is not None and not self.stalled:  # one pong, for the newest ping (RFC 6455 §5.5.3)
-            self.write(frame(PONG, ping))
+            self.write(frames.frame(frames.PONG, ping))
         if self.more:
             self._pause(_MORE)
             self._iterations += 1
@@ -233,9 +220,6 @@ class WebSocket(FrameReader, asyncio.Protocol):
                 self._engine.loop.call_later(PACE, self._read_on)
         if self._buffer is not None or self._message is not None or self._held:
             self._account(finished=whole)
-
-    def _violated(self, violation: Violation) -> None:
-        self._refuse(violation.code, violation.reason)
 
     # -- unfinished messages
 
@@ -255,7 +239,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
     def check(self, now: float) -> bool:
         """Refuse a peer whose message did not end in time. Returns whether a message is unfinished."""
         if self._since and now - self._since > self._engine.limits.unfinished_within and not self.closing:
-            self._refuse(POLICY, "a message did not end in time")
+            self._refuse(frames.POLICY, "a message did not end in time")
         return bool(self._since)
 
     # -- asyncio.Protocol

@@ -70,7 +70,7 @@ class Violation(NamedTuple):
 
 
 class _Broken(Exception):
-    """Ends the decoding of a stream; the argument is the violation."""
+    """Ends the decoding of a stream; the arguments are those of the violation."""
 
 
 Item = str | bytes | Control | Violation
@@ -115,9 +115,7 @@ class FrameReader:
     @property
     def unfinished(self) -> int:
         """Bytes of the incomplete frame and message."""
-        return (len(self._buffer) if self._buffer is not None else 0) + (
-            len(self._message.data) if self._message is not None else 0
-        )
+        return len(self._buffer or b"") + (len(self._message.data) if self._message is not None else 0)
 
     def read(self, data: bytes, most: int) -> list[Item]:
         """Decode at most ``most`` frames and return the completed items. Remaining bytes are kept for the next call."""
@@ -142,7 +140,7 @@ class FrameReader:
         except _Broken as broken:
             self._buffer = self._message = None
             self.more = False
-            items.append(broken.args[0])
+            items.append(Violation(*broken.args))
         return items
 
     def _frames(self, data: bytes | bytearray, most: int, items: list[Item]) -> int:
@@ -157,7 +155,7 @@ class FrameReader:
                     break
                 length = int.from_bytes(data[start + 2 : head], "big")
             if not second & _MASKED:
-                raise _broken(PROTOCOL_ERROR, "a client's frame must be masked")
+                raise _Broken(PROTOCOL_ERROR, "a client's frame must be masked")
             if length > self.max_size:
                 raise self._too_big()
             end = head + 4 + length
@@ -176,15 +174,15 @@ class FrameReader:
     def _frame(self, first: int, payload: bytes, items: list[Item]) -> None:
         opcode, final = first & 0x0F, first & _FIN
         if first & 0x70:
-            raise _broken(PROTOCOL_ERROR, "no extension was agreed on")
+            raise _Broken(PROTOCOL_ERROR, "no extension was agreed on")
         if opcode >= CLOSE:
             if not final or len(payload) > 125 or opcode not in (CLOSE, PING, PONG):
-                raise _broken(PROTOCOL_ERROR, "unexpected control frame")
+                raise _Broken(PROTOCOL_ERROR, "unexpected control frame")
             items.append(Control(opcode, payload))
         elif opcode == CONTINUATION:
             self._continue(payload, bool(final), items)
         elif opcode not in (TEXT, BINARY) or self._message is not None:
-            raise _broken(PROTOCOL_ERROR, "unexpected frame")
+            raise _Broken(PROTOCOL_ERROR, "unexpected frame")
         elif final:
             items.append(_whole(opcode, payload))
         else:
@@ -193,23 +191,19 @@ class FrameReader:
     def _continue(self, payload: bytes, final: bool, items: list[Item]) -> None:
         message = self._message
         if message is None:
-            raise _broken(PROTOCOL_ERROR, "nothing to continue")
+            raise _Broken(PROTOCOL_ERROR, "nothing to continue")
         message.data += payload
         message.fragments += 1
         if len(message.data) > self.max_size:
             raise self._too_big()
         if message.fragments > self.max_fragments:
-            raise _broken(POLICY, f"a message may have {self.max_fragments} fragments")
+            raise _Broken(POLICY, f"a message may have {self.max_fragments} fragments")
         if final:
             self._message = None
             items.append(_whole(message.opcode, bytes(message.data)))
 
     def _too_big(self) -> _Broken:
-        return _broken(TOO_BIG, f"a packet may have {self.max_size} bytes")
-
-
-def _broken(code: int, reason: str) -> _Broken:
-    return _Broken(Violation(code, reason))
+        return _Broken(TOO_BIG, f"a packet may have {self.max_size} bytes")
 
 
 def _whole(opcode: int, payload: bytes) -> str | bytes:
@@ -218,7 +212,7 @@ def _whole(opcode: int, payload: bytes) -> str | bytes:
     try:
         return payload.decode()
     except UnicodeDecodeError:
-        raise _broken(NOT_UTF8, "a text must be UTF-8") from None
+        raise _Broken(NOT_UTF8, "a text must be UTF-8") from None
 
 
 def payload_span(data: bytes, position: int) -> tuple[int, int] | None:

@@ -20,13 +20,9 @@ class ClientHandshake:
 
     def __init__(self, target: str, headers: Mapping[str, str]) -> None:
         self._key = generate_key()
-        own = {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": self._key,
-        }
-        lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in {**headers, **own}.items()), "", ""]
+        own = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        fields = {**headers, **own, "Sec-WebSocket-Key": self._key}
+        lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
         self.request = "\r\n".join(lines).encode()
         self.fields: list[tuple[str, str]] = []
         self._answer = b""

@@ -16,18 +16,7 @@ from engineio.payload import Payload
 
 from chatsys.protocol.frames import BINARY, TEXT, frame
 
-OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = (
-    str(number)
-    for number in (
-        packet.OPEN,
-        packet.CLOSE,
-        packet.PING,
-        packet.PONG,
-        packet.MESSAGE,
-        packet.UPGRADE,
-        packet.NOOP,
-    )
-)
+OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = map(str, range(7))
 
 Data = str | bytes
 
@@ -82,12 +71,10 @@ def decode_payload(body: bytes, most: int) -> list[Data]:
 
     python-engineio is not used here, because it parses JSON in the text of a message.
     """
+    if body.count(b"\x1e") >= most:
+        raise Malformed(f"a payload may have at most {most} packets")
     try:
         parts = body.decode().split("\x1e")
-        if len(parts) > most:
-            raise Malformed(f"a payload may have at most {most} packets")
         return [b64decode(part[1:], validate=True) if part[:1] == "b" else part for part in parts]
-    except Malformed:
-        raise
     except ValueError as error:
         raise Malformed("not a payload") from error

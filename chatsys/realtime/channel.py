@@ -11,17 +11,16 @@ import logging
 
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
-from chatsys.engine.memory import Memory
 from chatsys.engine.scheduler import SendQueue
+from chatsys.engine.shared import Memory
 from chatsys.errors import StoreError
-from chatsys.model.values import EndedSession, Message, Session
+from chatsys.model.values import EndedSession, Session
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.frames import event
 from chatsys.realtime.lists import Lists
-from chatsys.realtime.member import Member
 from chatsys.realtime.receipts import MergedReceipts
 from chatsys.realtime.roster import LISTED, Roster
-from chatsys.realtime.sequence import Sequence
+from chatsys.realtime.sequence import Member, Sequence
 from chatsys.wire import catalogue, events
 
 logger = logging.getLogger("chatsys.realtime")
@@ -43,7 +42,8 @@ class RoomChannel:
         self.members: dict[str, Member] = {}
         self.sequence = Sequence(room, chat, self.members, reads, memory)
         self.joining = 0
-        self.subscribed: asyncio.Event | None = None  # set once the bus delivers the room's events
+        # set once the bus delivers the room's events to this server, or after half a second
+        self.subscribed: asyncio.Event | None = None
         self._reading: asyncio.Task[None] | None = None
         self._read_again = False
         self._left_during_read: set[str] = set()
@@ -52,11 +52,6 @@ class RoomChannel:
         self.receipts = MergedReceipts(self.broadcast)
 
     # -- members
-
-    async def wait_subscribed(self) -> None:
-        """Wait until the bus delivers the room's events to this server, at most half a second."""
-        if self.subscribed is not None:
-            await self.subscribed.wait()
 
     def add(self, member: Member) -> None:
         """Add a local socket. It receives every event except new messages, which follow after :meth:`release`."""
@@ -86,20 +81,6 @@ class RoomChannel:
     def large(self) -> bool:
         """Whether the room has so many sessions that events about single sessions are left out (contract §10.3)."""
         return len(self.roster) > self.chat.limits.large_room
-
-    # -- messages, in sequence
-
-    def open_at(self, last_seq: int) -> None:
-        """Set the room's newest sequence number when the first member joined. Delivery starts after it."""
-        self.sequence.open_at(last_seq)
-
-    def post(self, message: Message) -> None:
-        """Deliver a stored message exactly once, in order."""
-        self.sequence.post(message)
-
-    def stored(self, seq: int) -> None:
-        """Read the store for message ``seq`` of another server, which is too long for the bus."""
-        self.sequence.stored(seq)
 
     def catch_up(self) -> bool:
         """Read new messages and the room's sessions from the store, since events may have been missed.

@@ -22,13 +22,13 @@ from chatsys.chat.fanout import (
     SessionOpened,
     Typing,
 )
-from chatsys.engine.memory import Memory
 from chatsys.engine.scheduler import FairScheduler, SendQueue
+from chatsys.engine.shared import Memory
 from chatsys.errors import StoreError
 from chatsys.realtime.channel import RoomChannel
 from chatsys.realtime.frames import event
-from chatsys.realtime.member import Member
 from chatsys.realtime.peers import Peers
+from chatsys.realtime.sequence import Member
 from chatsys.wire import catalogue, events
 
 READS = 4
@@ -40,9 +40,7 @@ class SocketFanout(Fanout):
 
     def __init__(self) -> None:
         self.channels: dict[str, RoomChannel] = {}
-        self._chat: Chat | None = None
-        self._scheduler: FairScheduler | None = None
-        self._memory: Memory | None = None
+        self._make_channel: Callable[[str], RoomChannel] | None = None
         self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
         self.peers = Peers(self)
@@ -50,19 +48,14 @@ class SocketFanout(Fanout):
 
     def bind(self, chat: Chat, scheduler: FairScheduler, memory: Memory) -> None:
         """Set the chat, scheduler and memory that the room channels use."""
-        self._chat = chat
-        self._scheduler = scheduler
-        self._memory = memory
+        self._make_channel = lambda room: RoomChannel(room, SendQueue(scheduler), chat, self._reads, memory)
 
     def channel(self, room: str) -> RoomChannel:
         """The room's channel, created if necessary. The caller must increment ``joining`` before it awaits anything."""
         channel = self.channels.get(room)
         if channel is None:
-            assert self._chat is not None
-            assert self._scheduler is not None
-            assert self._memory is not None
-            channel = RoomChannel(room, SendQueue(self._scheduler), self._chat, self._reads, self._memory)
-            self.channels[room] = channel
+            assert self._make_channel is not None
+            channel = self.channels[room] = self._make_channel(room)
             channel.subscribed = self.peers.enter(room)
         return channel
 
@@ -96,7 +89,7 @@ class SocketFanout(Fanout):
         """Read the store for message ``seq`` of another server, which is too long for the bus."""
         channel = self.channels.get(room)
         if channel is not None:
-            channel.stored(seq)
+            channel.sequence.stored(seq)
 
     def ended_elsewhere(self, happened: SessionClosed) -> None:
         """Another server has ended a session, possibly one whose socket is on this server.
@@ -108,19 +101,10 @@ class SocketFanout(Fanout):
         channel = self.channels.get(happened.room)
         member = channel.members.get(session.socket_id) if channel is not None else None
         self.deliver(happened)
-        if member is not None and member.connection.member is None:
-            task = asyncio.create_task(self._make_reconnect(member))
+        if channel is not None and member is not None and member.connection.member is None:
+            task = asyncio.create_task(_make_reconnect(channel.chat, member))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    async def _make_reconnect(self, member: Member) -> None:
-        assert self._chat is not None
-        try:
-            exists, _ = await conversation.standing(self._chat, member.session.who)
-        except StoreError:
-            exists = True
-        if exists:
-            member.connection.end("session lost")
 
     def doubt(self, room: str) -> None:
         """Read the store, here and on the other servers: a failed write may have stored a message nobody received."""
@@ -138,6 +122,16 @@ class SocketFanout(Fanout):
         channel = self.channels.get(happened.room)
         if channel is not None:
             _DELIVER[type(happened)](self, channel, happened)
+
+
+async def _make_reconnect(chat: Chat, member: Member) -> None:
+    """Close a member's connection, unless its account was deleted."""
+    try:
+        exists, _ = await conversation.standing(chat, member.session.who)
+    except StoreError:
+        exists = True
+    if exists:
+        member.connection.end("session lost")
 
 
 def _deliver_typing(fanout: SocketFanout, channel: RoomChannel, happened: Typing) -> None:
@@ -168,7 +162,7 @@ def _deliver_leave(fanout: SocketFanout, channel: RoomChannel, happened: Session
 
 
 _DELIVER: dict[type[Event], Callable[[SocketFanout, RoomChannel, Any], object]] = {
-    MessagePosted: lambda fanout, channel, happened: channel.post(happened.message),
+    MessagePosted: lambda fanout, channel, happened: channel.sequence.post(happened.message),
     Typing: _deliver_typing,
     MessageDelivered: _deliver_receipt,
     MessageRead: _deliver_receipt,

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
+from chatsys.chat.shared import SharedReads
 from chatsys.errors import StoreError
 from chatsys.model.values import Session
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.frames import encoded_event
-from chatsys.realtime.member import Member
 from chatsys.realtime.roster import Roster
+from chatsys.realtime.sequence import Member
 from chatsys.wire import catalogue
 
 logger = logging.getLogger("chatsys.realtime")
@@ -60,8 +61,7 @@ class Lists:
         self._roster = roster
         self._members = members
         self._clock = clock
-        self._reading: asyncio.Task[None] | None = None
-        self._queued: asyncio.Task[None] | None = None
+        self._reads: SharedReads[str, None] = SharedReads()
         self._sending: asyncio.Task[None] | None = None
         self._sent_at = -HOLD_MOST
         self._shared: tuple[bytes, Outgoing] | None = None
@@ -79,9 +79,9 @@ class Lists:
 
     def stop(self) -> None:
         """Cancel all tasks."""
-        for task in (self._reading, self._queued, self._sending):
-            if task is not None:
-                task.cancel()
+        self._reads.stop()
+        if self._sending is not None:
+            self._sending.cancel()
 
     async def _send_all(self) -> None:
         try:
@@ -130,23 +130,12 @@ class Lists:
         """Read the room if the roster is stale. If the store is unavailable, a complete roster is used as it is."""
         if self._roster.stale(self._clock()):
             try:
-                await self._read()
+                await self._reads.read(self._room, self._read)
             except StoreError:
                 if not self._roster.whole:
                     raise
 
     async def _read(self) -> None:
-        """Wait for a read that begins after this call. Concurrent calls share it."""
-        if self._queued is None:
-            self._queued = asyncio.create_task(self._read_after(self._reading))
-        await asyncio.shield(self._queued)
-
-    async def _read_after(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        self._reading, self._queued = self._queued, None
-        if before is not None and not before.cancelled() and (failure := before.exception()) is not None:
-            raise failure  # those who waited fail too, instead of waiting for the store again
         beginnings = self._roster.beginnings
         self.read(await conversation.members(self._chat, self._room), beginnings)
 

@@ -27,8 +27,8 @@ from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
+from chatsys.realtime.sequence import Member
 from chatsys.realtime.welcomes import Welcomes, slots
 
 PATH = "/socket.io"

@@ -54,14 +54,24 @@ class Rate:
 
 
 class Allowance:
-    """The rate limits of one socket."""
+    """The rate limits of one socket. Times are in seconds, of any clock."""
 
-    __slots__ = ("rooms", "status", "typing")
+    __slots__ = ("_made", "status", "typing")
 
     def __init__(self) -> None:
         self.typing = Rate()
         self.status = Rate()
-        self.rooms = RoomCount()
+        self._made: deque[float] = deque()
+
+    def may_make_room(self, limit: int | None, now: float) -> bool:
+        """Whether the socket may create another room."""
+        while self._made and self._made[0] <= now - ROOMS_PERIOD:
+            self._made.popleft()
+        return limit is None or len(self._made) < limit
+
+    def made_room(self, now: float) -> None:
+        """Count a room that the socket has created."""
+        self._made.append(now)
 
 
 class Rates:
@@ -96,22 +106,3 @@ async def _send(send: Send, value: bool) -> None:
         await send(value)
     except StoreError as error:
         logger.warning("Could not store a status: %s: %s", error.code, error.message)
-
-
-class RoomCount:
-    """Counts the rooms that one socket has created recently. Times are in seconds, of any clock."""
-
-    __slots__ = ("_made",)
-
-    def __init__(self) -> None:
-        self._made: deque[float] = deque()
-
-    def may_make(self, limit: int | None, now: float) -> bool:
-        """Whether the socket may create another room."""
-        while self._made and self._made[0] <= now - ROOMS_PERIOD:
-            self._made.popleft()
-        return limit is None or len(self._made) < limit
-
-    def made(self, now: float) -> None:
-        """Count a room that the socket has created."""
-        self._made.append(now)

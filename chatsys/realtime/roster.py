@@ -180,9 +180,5 @@ def _in_order(sessions: Iterable[Session], known: dict[str, Session]) -> dict[st
     read = {session.session_id for session in merged}
     for session_id, session in known.items():
         if session_id not in read:
-            insort(merged, session, key=_order)
+            insort(merged, session, key=lambda each: (each.joined_at, each.session_id))
     return {session.session_id: session for session in merged}
-
-
-def _order(session: Session) -> tuple[datetime, str]:
-    return session.joined_at, session.session_id

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,8 +23,8 @@ from chatsys.protocol.events import ClientEvent
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import acknowledgement, encoded_event, event
-from chatsys.realtime.member import Member
-from chatsys.realtime.rates import Allowance, Rates
+from chatsys.realtime.rates import Allowance, Rate, Rates
+from chatsys.realtime.sequence import Member
 from chatsys.realtime.welcomes import Welcomes
 from chatsys.wire import catalogue, events, inbound, objects
 
@@ -38,10 +39,14 @@ Otherwise they would wait for the store one after another, and the last one woul
 """
 
 
+Handler = Callable[[Connection, Any, Any], Awaitable[msgspec.Struct]]
+"""Takes the connection, its session and the payload, and returns the acknowledgement."""
+
+
 class Route(NamedTuple):
     """How one event is handled. ``needs_store``: it fails without the store. ``in_room``: it requires a session."""
 
-    handle: Callable[[Connection, Any, Any], Awaitable[msgspec.Struct]]
+    handle: Handler
     needs_store: bool = True
     in_room: bool = True
 
@@ -60,8 +65,8 @@ class Routes:
         self._table = {
             catalogue.JOIN: Route(self._join, in_room=False),
             catalogue.SEND_MESSAGE: Route(self._send),
-            catalogue.MESSAGE_DELIVERED: Route(self._delivered),
-            catalogue.MESSAGE_READ: Route(self._read),
+            catalogue.MESSAGE_DELIVERED: Route(self._receipt(conversation.delivered)),
+            catalogue.MESSAGE_READ: Route(self._receipt(conversation.read)),
             catalogue.MARK_ALL_READ: Route(self._mark_all_read),
             catalogue.TYPING: Route(self._typing, needs_store=False),
             catalogue.UPDATE_ONLINE_STATUS: Route(self._status),
@@ -139,9 +144,10 @@ class Routes:
         channel = self._fanout.channel(request.room)
         channel.joining += 1
         try:
-            await channel.wait_subscribed()
+            if channel.subscribed is not None:
+                await channel.subscribed.wait()
             joined = await self._enter(connection, request.room, who, socket_id)
-            channel.open_at(joined.last_seq)
+            channel.sequence.open_at(joined.last_seq)
             member: Member | None = connection.member
             if member is None:
                 member = Member(connection, joined.session)
@@ -158,11 +164,11 @@ class Routes:
 
     async def _enter(self, connection: Connection, room: str, who: Participant, socket_id: str) -> Joined:
         """Join, and create the room if necessary. The number of new rooms for each socket and minute is limited."""
-        made, now = self._allowance(connection).rooms, asyncio.get_running_loop().time()
-        may_make = made.may_make(self._chat.limits.new_rooms, now)
+        allowance, now = self._allowance(connection), asyncio.get_running_loop().time()
+        may_make = allowance.may_make_room(self._chat.limits.new_rooms, now)
         joined = await conversation.join(self._chat, room, who, socket_id, may_make_room=may_make)
         if joined.made_room:
-            made.made(now)
+            allowance.made_room(now)
         return joined
 
     async def _welcome(
@@ -210,41 +216,45 @@ class Routes:
             raise
         return events.send_answer(posted)
 
-    async def _delivered(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        receipt = inbound.receipt(payload)
-        if receipt is None:
-            raise NotFound
-        return _found(await conversation.delivered(self._chat, session, receipt.room, receipt.message_id))
+    def _receipt(self, record: Callable[[Chat, Session, str, str], Awaitable[bool]]) -> Handler:
+        async def handle(connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+            receipt = inbound.receipt(payload)
+            if receipt is None or not await record(self._chat, session, receipt[0], receipt[1]):
+                raise NotFound
+            return DONE
 
-    async def _read(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        receipt = inbound.receipt(payload)
-        if receipt is None:
-            raise NotFound
-        return _found(await conversation.read(self._chat, session, receipt.room, receipt.message_id))
+        return handle
 
     async def _mark_all_read(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         await conversation.read_all(self._chat, session, inbound.mark_all_read(payload))
         return DONE
 
     async def _typing(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        await self._rates.offer(
-            self._allowance(connection).typing,
-            inbound.typing(payload),
-            lambda value: conversation.typing(self._chat, session, value),
-            lambda: _in_session(connection, session),
-        )
-        return DONE
+        rate = self._allowance(connection).typing
+        return await self._offer(connection, session, rate, inbound.typing(payload), conversation.typing)
 
     async def _status(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         online = inbound.online_status(payload)
         if online is None:
             raise InvalidInput(message="online must be true or false")
-        await self._rates.offer(
-            self._allowance(connection).status,
-            online,
-            lambda value: conversation.set_online(self._chat, session, value),
-            lambda: _in_session(connection, session),
-        )
+        rate = self._allowance(connection).status
+        return await self._offer(connection, session, rate, online, conversation.set_online)
+
+    async def _offer(
+        self,
+        connection: Connection,
+        session: Session,
+        rate: Rate,
+        value: bool,
+        send: Callable[[Chat, Session, bool], Awaitable[None]],
+    ) -> msgspec.Struct:
+        """Send a value within its rate, unless the socket has left the session by then."""
+
+        def in_session() -> bool:
+            member: Member | None = connection.member
+            return member is not None and member.session.session_id == session.session_id
+
+        await self._rates.offer(rate, value, partial(send, self._chat, session), in_session)
         return DONE
 
     def _allowance(self, connection: Connection) -> Allowance:
@@ -286,11 +296,6 @@ class Routes:
             member.connection.member = None
 
 
-def _in_session(connection: Connection, session: Session) -> bool:
-    member: Member | None = connection.member
-    return member is not None and member.session.session_id == session.session_id
-
-
 def _repeats_session(session: Session, room: str, who: Participant) -> bool:
     """Whether a join asks for the room and user that the socket's session already has."""
     return session.room == room and (session.who.user_id, session.who.username) == (who.user_id, who.username)
@@ -300,12 +305,6 @@ def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struc
     if one.ack_id is not None and answer is not None:
         connection.answer(acknowledgement(one.ack_id, answer))
         metrics.ack_seconds.observe((one.name,), time.perf_counter() - began)  # only names of the table become labels
-
-
-def _found(recorded: bool) -> msgspec.Struct:
-    if not recorded:
-        raise NotFound
-    return DONE
 
 
 def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.Struct:

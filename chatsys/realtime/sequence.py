@@ -10,21 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
-from chatsys.engine.memory import Memory
+from chatsys.engine.connection import Connection
+from chatsys.engine.shared import Memory
 from chatsys.errors import StoreError
-from chatsys.model.values import Message
+from chatsys.model.values import Message, Session
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.frames import event
 from chatsys.wire import catalogue, objects
-
-if TYPE_CHECKING:
-    from chatsys.realtime.member import Member
 
 logger = logging.getLogger("chatsys.realtime")
 
@@ -47,6 +44,24 @@ PAGE = 16
 """Sequence numbers read from the store at a time, for a member that is too far behind for the kept messages."""
 
 _PURGE_EVERY = 64  # messages
+
+
+class Member:
+    """A socket of this server in a room.
+
+    ``live`` is true once its history was sent. ``current`` is true while every message up to the room's cursor was sent
+    or is queued for it. ``position`` is the sequence number up to which it surely has all messages. ``listed`` is the
+    version of the last list sent to it.
+    """
+
+    __slots__ = ("connection", "current", "listed", "live", "position", "session")
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self.connection = connection
+        self.session = session
+        self.live = self.current = False
+        self.position = 0
+        self.listed = -1
 
 
 class Sequence:

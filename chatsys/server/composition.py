@@ -122,11 +122,7 @@ def store_options(settings: Settings) -> StoreOptions:
     )
 
 
-_OBSERVED = {
-    "flush": metrics.flush_seconds,
-    "flush_rows": metrics.flush_size,
-    "pool_wait": metrics.pool_wait_seconds,
-}
+_OBSERVED = {"flush": metrics.flush_seconds, "flush_rows": metrics.flush_size, "pool_wait": metrics.pool_wait_seconds}
 
 
 def _observe(name: str, value: float) -> None:

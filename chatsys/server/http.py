@@ -12,8 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from websockets.datastructures import Headers
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from chatsys.engine.polling import Endpoint, Refusal
@@ -128,8 +127,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _refusal(status: HTTPStatus) -> bytes:
-    body = objects.encode(Problem(message=status.phrase))
+def _refusal(status: HTTPStatus, body: bytes | None = None) -> bytes:
+    body = body or objects.encode(Problem(message=status.phrase))
     again = "retry-after: 5\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
@@ -201,22 +200,27 @@ class Handshake(asyncio.Protocol):
         handshake.receive_data(self._data)
         requests = [event for event in handshake.events_received() if isinstance(event, Request)]
         if not requests:
-            self._transport.write(_refusal(HTTPStatus.BAD_REQUEST))
-            self._transport.close()
+            self._refuse(_refusal(HTTPStatus.BAD_REQUEST))
             return
-        response, session = handshake.accept(requests[0]), None
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            try:
-                session = self._admitted(requests[0])
-            except Refusal as refusal:
-                response = _json(refusal)
+        response = handshake.accept(requests[0])
+        accepted = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+        try:
+            session = self._admitted(requests[0]) if accepted else None
+        except Refusal as refusal:
+            self._refuse(_refusal(HTTPStatus(refusal.status), refusal.body))
+            return
         handshake.send_response(response)
-        self._transport.write(b"".join(handshake.data_to_send()))
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._registry.discard(self)
-            self._transport.set_protocol(self._endpoint.adopt(self._transport, session, self._registry))
-        else:
-            self._transport.close()
+        answer = b"".join(handshake.data_to_send())
+        if not accepted:
+            self._refuse(answer)
+            return
+        self._transport.write(answer)
+        self._registry.discard(self)
+        self._transport.set_protocol(self._endpoint.adopt(self._transport, session, self._registry))
+
+    def _refuse(self, answer: bytes) -> None:
+        self._transport.write(answer)
+        self._transport.close()
 
     def _admitted(self, request: Request) -> Any:
         path, _, query = request.path.partition("?")
@@ -224,11 +228,3 @@ class Handshake(asyncio.Protocol):
             raise Refusal(3, f"Route {request.path} not found", 404)
         origin = request.headers.get("Origin")
         return self._endpoint.admit(query.encode("latin-1", "replace"), origin.encode() if origin else None)
-
-
-def _json(refusal: Refusal) -> Response:
-    headers = Headers(
-        {"Content-Type": "application/json", "Content-Length": str(len(refusal.body)), "Connection": "close"}
-    )
-    status = HTTPStatus(refusal.status)
-    return Response(status.value, status.phrase, headers, refusal.body)

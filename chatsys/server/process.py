@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -47,10 +48,7 @@ def say(line: str) -> None:
 
 
 def run(
-    settings: Settings,
-    announce: Announce = say,
-    listener: socket.socket | None = None,
-    others: Path | None = None,
+    settings: Settings, announce: Announce = say, listener: socket.socket | None = None, others: Path | None = None
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises OperatorError or StoreError if the server can't start.
 
@@ -59,45 +57,54 @@ def run(
     """
     logs.configure(settings.log_format)
     with (
-        _LastResort() as last_resort,
+        _Stop() as stop,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
         contextlib.suppress(asyncio.CancelledError),
         listener or bound_socket(settings.host, settings.port) as bound,
+        ready_file(settings, bound) as ready,
     ):
-        runner.run(serve(settings, announce, bound, last_resort, others))
+        runner.run(_serve(settings, announce, bound, stop, others=others, ready=ready))
 
 
-async def serve(
+async def _serve(
     settings: Settings,
     announce: Announce,
     listener: socket.socket,
-    last_resort: _LastResort | None = None,
-    others: Path | None = None,
+    stop: _Stop,
+    *,
+    others: Path | None,
+    ready: Callable[[], None],
 ) -> None:
-    """Serve the settings' store on ``listener``."""
-    with _stop_signals(last_resort or _LastResort()) as stop:
-        fanout = SocketFanout()
-        async with (
-            open_server(settings, announce, fanout) as chat,
-            open_realtime(chat, fanout, realtime_options(settings)) as realtime,
-            siblings(others) as together,
-        ):
-            rest = web.make_app(
-                chat,
-                cors_origin=settings.cors_origin,
-                metrics=settings.metrics,
-                access_log=not settings.production,
-                together=together,
-            )
-            config = uvicorn_config(
-                realtime.asgi(rest), realtime.endpoint, PATH, forwarded_allow_ips=settings.forwarded_allow_ips
-            )
-            server = Server(config, realtime.drain)
-            stop.server = server
-            _tune_garbage_collector()
-            with _port_errors(*listener.getsockname()[:2]):
-                listener.listen(config.backlog)
-            await server.serve_on(listener, lambda: announce(_started(settings.host, listener)))
+    """Serve the settings' store on ``listener``, and call ``ready`` once it accepts connections."""
+    stop.task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    fanout = SocketFanout()
+    async with (
+        open_server(settings, announce, fanout) as chat,
+        open_realtime(chat, fanout, realtime_options(settings)) as realtime,
+        siblings(others) as together,
+    ):
+        rest = web.make_app(
+            chat,
+            cors_origin=settings.cors_origin,
+            metrics=settings.metrics,
+            access_log=not settings.production,
+            together=together,
+        )
+        config = uvicorn_config(
+            realtime.asgi(rest), realtime.endpoint, PATH, forwarded_allow_ips=settings.forwarded_allow_ips
+        )
+        stop.server = Server(config, realtime.drain)
+        _tune_garbage_collector()
+        with _port_errors(*listener.getsockname()[:2]):
+            listener.listen(config.backlog)
+
+        def started() -> None:
+            announce(f"Chat Server Started Successfully! Listening on {_url(settings, listener)}")
+            ready()
+
+        await stop.server.serve_on(listener, started)
 
 
 def _tune_garbage_collector() -> None:
@@ -111,10 +118,38 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
-def _started(host: str, listener: socket.socket) -> str:
-    port = listener.getsockname()[1]
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host, port = settings.host, listener.getsockname()[1]
     shown = "localhost" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"Chat Server Started Successfully! Listening on http://{shown}:{port}"
+    return f"http://{shown}:{port}"
+
+
+@contextlib.contextmanager
+def ready_file(settings: Settings, listener: socket.socket) -> Iterator[Callable[[], None]]:
+    """A function that puts the server's URL into the settings' ready file, if any. On exit, the file is removed.
+
+    Raises OperatorError at once if the file can't be written. The URL is written to a draft beside it now, so that the
+    file later appears as a whole.
+    """
+    path = settings.ready_file
+    if path is None:
+        yield lambda: None
+        return
+    draft = Path(f"{path}.new")
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise FileExistsError(errno.EEXIST, "something else than a file has this name")
+        path.unlink(missing_ok=True)  # a server that was killed has left it behind
+        draft.write_text(f"{_url(settings, listener)}\n", "utf-8")
+    except OSError as error:
+        raise OperatorError(
+            f"The ready file {path} can't be written: {error.strerror}.", hint="Choose another file with --ready-file."
+        ) from error
+    try:
+        yield lambda: os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -148,57 +183,35 @@ def _port_errors(host: str, port: int) -> Iterator[None]:
 
 
 class _Stop:
-    """The signal handler. It cancels the start or stops the running server; a second signal stops it at once."""
+    """The signal handler. It cancels the start or stops the running server; a second signal stops it at once.
 
-    def __init__(self, task: asyncio.Task[None] | None, last_resort: _LastResort) -> None:
-        self._task = task
-        self._last_resort = last_resort
-        self.server: Server | None = None
-
-    def __call__(self, number: int) -> None:
-        self._last_resort.arm()
-        if self.server is not None:
-            self.server.handle_exit(number, None)
-        elif self._task is not None:
-            self._task.cancel()
-
-
-class _LastResort:
-    """Ends the process if it is still running ``STOP_SECONDS`` after :meth:`arm`, whatever it waits for."""
+    If the process is still running ``STOP_SECONDS`` after the first signal, it exits, whatever it waits for.
+    """
 
     def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.server: Server | None = None
+        self._timer = threading.Timer(STOP_SECONDS, _leave)
+        self._timer.daemon = True
 
-    def arm(self) -> None:
-        """Start the timer. Later calls have no effect."""
-        if self._timer is None:
-            self._timer = threading.Timer(STOP_SECONDS, self._leave)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def __enter__(self) -> _LastResort:
+    def __enter__(self) -> _Stop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
-    def _leave(self) -> None:
-        log.error("The server did not stop within %.1f s: exiting now", STOP_SECONDS)
-        os._exit(0)
+    def __call__(self, number: int) -> None:
+        if self._timer.ident is None:
+            self._timer.start()
+        if self.server is not None:
+            self.server.handle_exit(number, None)
+        elif self.task is not None:
+            self.task.cancel()
 
 
-@contextlib.contextmanager
-def _stop_signals(last_resort: _LastResort) -> Iterator[_Stop]:
-    stop = _Stop(asyncio.current_task(), last_resort)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+def _leave() -> None:
+    log.error("The server did not stop within %.1f s: exiting now", STOP_SECONDS)
+    os._exit(0)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -7,7 +7,7 @@ process has ended.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import logging
 import multiprocessing
 import os
@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -56,10 +55,6 @@ class _Worker:
         signal.signal(signal.SIGINT, before)
         theirs.close()
 
-    @property
-    def started(self) -> bool:
-        return len(self.lines) == process.ANNOUNCEMENTS
-
     def read(self) -> bool:
         """Receive its next announcement or error. Returns false if the process has ended."""
         try:
@@ -87,12 +82,18 @@ def run(settings: Settings) -> None:
         signal.signal(number, _request_stop)
     signal.signal(signal.SIGUSR1, nothing_to_rescue)
     workers: list[_Worker] = []
-    with process.bound_socket(settings.host, settings.port) as listener, _folder() as folder:
+    with (
+        process.bound_socket(settings.host, settings.port) as listener,
+        process.ready_file(settings, listener) as ready,
+        tempfile.TemporaryDirectory(prefix="chatsys-", ignore_cleanup_errors=True) as folder,
+    ):
+        given = dataclasses.replace(settings, ready_file=None), listener, Path(folder)
         try:
             for _ in range(settings.workers):
-                workers.append(_Worker(settings, listener, folder))
+                workers.append(_Worker(*given))
             _start(workers)
-            _keep(workers, settings, listener, folder)
+            ready()
+            _keep(workers, *given)
         except _StopRequested:
             log.info("Stopping %d server processes", len(workers))
         finally:
@@ -101,7 +102,7 @@ def run(settings: Settings) -> None:
 
 def _start(workers: list[_Worker]) -> None:
     """Wait until all workers have started, then print their announcements once."""
-    while waiting := [worker for worker in workers if not worker.started]:
+    while waiting := [worker for worker in workers if len(worker.lines) < process.ANNOUNCEMENTS]:
         for pipe in wait([worker.pipe for worker in waiting]):
             (worker,) = [each for each in waiting if each.pipe is pipe]
             if not worker.read():
@@ -109,13 +110,6 @@ def _start(workers: list[_Worker]) -> None:
                 raise OperatorError(message, hint=hint)
     for line in workers[0].lines:
         process.say(line)
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A temporary folder for the workers' sockets."""
-    with tempfile.TemporaryDirectory(prefix="chatsys-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def _keep(workers: list[_Worker], settings: Settings, listener: socket.socket, folder: Path) -> None:

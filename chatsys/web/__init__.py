@@ -33,7 +33,7 @@ def make_app(
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.chat = chat
-    app.state.questions = health.questions(chat)
+    app.state.questions = health.Questions(chat)
     app.state.reads = SharedReads()
     app.state.together = together
     for noun in (auth, users, rooms, health, pages, documents):

@@ -42,12 +42,11 @@ class Media(msgspec.Struct, frozen=True):
 class HttpOperation(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint. ``takes`` is an example of its body, ``gives`` has one for each status, or one for each media type.
 
-    None is an answer without a body. ``refuses`` has the endpoint's own errors; those of :data:`ALWAYS` can happen to
-    any request.
+    ``route`` is the method and the path. None is an answer without a body. ``refuses`` has the endpoint's own errors;
+    those of :data:`ALWAYS` can happen to any request.
     """
 
-    method: str
-    path: str
+    route: str
     name: str
     subject: str
     summary: str
@@ -57,6 +56,16 @@ class HttpOperation(msgspec.Struct, frozen=True, kw_only=True):
     refuses: tuple[errors.ChatsysError, ...] = ()
     token: bool = False
     query: tuple[Parameter, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.route.partition(" ")[0]
+
+    @property
+    def path(self) -> str:
+        """The path, with its parameters in braces."""
+        return self.route.partition(" ")[2]
 
 
 PARAMETERS = {
@@ -115,8 +124,7 @@ _PAGE = {200: Media(HTML), 304: None, 308: None}
 
 OPERATIONS = (
     HttpOperation(
-        method="POST",
-        path="/api/auth/register",
+        route="POST /api/auth/register",
         name="register",
         subject="auth",
         summary="Create an account",
@@ -125,8 +133,7 @@ OPERATIONS = (
         refuses=(INCOMPLETE, MALFORMED, errors.UserExists(), errors.ClientGone()),
     ),
     HttpOperation(
-        method="POST",
-        path="/api/auth/login",
+        route="POST /api/auth/login",
         name="login",
         subject="auth",
         summary="Log in by username or email",
@@ -141,8 +148,7 @@ OPERATIONS = (
         ),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/auth/verify",
+        route="GET /api/auth/verify",
         name="verify",
         subject="auth",
         summary="The claims of your token",
@@ -151,24 +157,21 @@ OPERATIONS = (
         refuses=NO_TOKEN,
     ),
     HttpOperation(
-        method="POST",
-        path="/api/auth/logout",
+        route="POST /api/auth/logout",
         name="logout",
         subject="auth",
         summary="Confirm a logout; no token is revoked",
         gives={200: answers.Said(message="Logout successful")},
     ),
     HttpOperation(
-        method="GET",
-        path="/api/users",
+        route="GET /api/users",
         name="listUsers",
         subject="users",
         summary=f"The newest {_LIMITS.users} accounts",
         gives={200: answers.UserList(users=(shown.PROFILE,), total=1)},
     ),
     HttpOperation(
-        method="GET",
-        path="/api/users/search/{query}",
+        route="GET /api/users/search/{query}",
         name="searchUsers",
         subject="users",
         summary="Accounts by a part of their name",
@@ -178,8 +181,7 @@ OPERATIONS = (
         refuses=(MALFORMED,),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/users/{userId}",
+        route="GET /api/users/{userId}",
         name="getUser",
         subject="users",
         summary="One account",
@@ -187,8 +189,7 @@ OPERATIONS = (
         refuses=(MALFORMED, errors.UserNotFound()),
     ),
     HttpOperation(
-        method="PUT",
-        path="/api/users/{userId}",
+        route="PUT /api/users/{userId}",
         name="changeUser",
         subject="users",
         summary="Change your own profile or password",
@@ -207,8 +208,7 @@ OPERATIONS = (
         ),
     ),
     HttpOperation(
-        method="DELETE",
-        path="/api/users/{userId}",
+        route="DELETE /api/users/{userId}",
         name="deleteUser",
         subject="users",
         summary="Delete your own account",
@@ -218,8 +218,7 @@ OPERATIONS = (
         refuses=(MALFORMED, *NO_TOKEN, errors.Forbidden(), errors.UserNotFound()),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/rooms",
+        route="GET /api/rooms",
         name="listRooms",
         subject="rooms",
         summary="A page of the rooms by name",
@@ -233,8 +232,7 @@ OPERATIONS = (
         refuses=(errors.MalformedRequest(message=f"limit must be a whole number from 0 to {SEQ_MAX}"),),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/rooms/{room}/users",
+        route="GET /api/rooms/{room}/users",
         name="listRoomUsers",
         subject="rooms",
         summary=f"The newest {_LIMITS.members} sessions in a room",
@@ -242,8 +240,7 @@ OPERATIONS = (
         refuses=(MALFORMED,),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/rooms/{room}/messages",
+        route="GET /api/rooms/{room}/messages",
         name="listMessages",
         subject="rooms",
         summary="A page of the messages, oldest first",
@@ -262,8 +259,7 @@ OPERATIONS = (
         refuses=(MALFORMED, errors.MalformedRequest(message=f"offset must be a whole number from 0 to {SEQ_MAX}")),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/rooms/{room}/stats",
+        route="GET /api/rooms/{room}/stats",
         name="getRoomStats",
         subject="rooms",
         summary="Counts of a room",
@@ -271,16 +267,14 @@ OPERATIONS = (
         refuses=(MALFORMED,),
     ),
     HttpOperation(
-        method="GET",
-        path="/api/health",
+        route="GET /api/health",
         name="health",
         subject="operations",
         summary="Whether the process answers, without a query to the store",
         gives={200: answers.Healthy(message="Server is healthy", timestamp=shown.AT)},
     ),
     HttpOperation(
-        method="GET",
-        path="/api/ready",
+        route="GET /api/ready",
         name="ready",
         subject="operations",
         summary="Whether the store accepts messages, and the bus delivers the server's own events",
@@ -291,8 +285,7 @@ OPERATIONS = (
         },
     ),
     HttpOperation(
-        method="GET",
-        path="/metrics",
+        route="GET /metrics",
         name="metrics",
         subject="operations",
         summary="Prometheus text",
@@ -301,8 +294,7 @@ OPERATIONS = (
         refuses=(errors.NotFound("Route /metrics not found"),),
     ),
     HttpOperation(
-        method="GET",
-        path="/",
+        route="GET /",
         name="about",
         subject="operations",
         summary="Describes this server; a browser gets a page with links",
@@ -321,26 +313,23 @@ OPERATIONS = (
         },
     ),
     HttpOperation(
-        method="GET",
-        path="/openapi.json",
+        route="GET /openapi.json",
         name="openapi",
         subject="operations",
         summary="This document",
         gives={200: Media(JSON), 304: None},
     ),
     HttpOperation(
-        method="GET",
-        path="/asyncapi.json",
+        route="GET /asyncapi.json",
         name="asyncapi",
         subject="operations",
         summary="The Socket.IO events, as AsyncAPI",
         gives={200: Media(JSON), 304: None},
     ),
-    HttpOperation(method="GET", path=DOCS, name="docs", subject="pages", summary="Both documents to read", gives=_PAGE),
-    HttpOperation(method="GET", path="/chat", name="chat", subject="pages", summary="The web client", gives=_PAGE),
+    HttpOperation(route=f"GET {DOCS}", name="docs", subject="pages", summary="Both documents to read", gives=_PAGE),
+    HttpOperation(route="GET /chat", name="chat", subject="pages", summary="The web client", gives=_PAGE),
     HttpOperation(
-        method="GET",
-        path="/chat/{name}",
+        route="GET /chat/{name}",
         name="chatFile",
         subject="pages",
         summary="A file of the web client",
@@ -351,12 +340,8 @@ OPERATIONS = (
 
 
 def _listed(subject: str) -> list[str]:
-    rows = (row for row in OPERATIONS if row.subject == subject)
-    return [f"{row.method} {row.path.replace('{', ':').replace('}', '')}" for row in rows]
+    return [row.route.replace("{", ":").replace("}", "") for row in OPERATIONS if row.subject == subject]
 
 
-ENDPOINTS = {
-    **{subject: _listed(subject) for subject in ("auth", "users", "rooms")},
-    "health": "GET /api/health",
-}
+ENDPOINTS = {**{subject: _listed(subject) for subject in ("auth", "users", "rooms")}, "health": "GET /api/health"}
 """What ``GET /`` lists."""

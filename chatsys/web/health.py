@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import prometheus_client
 from fastapi import APIRouter
@@ -66,22 +65,13 @@ REASONS: dict[type[errors.ChatsysError], str] = {
 """Why a server is not ready, by the nearest error class: fixed texts, so that no database message leaks."""
 
 
-@dataclass(frozen=True, slots=True)
 class Questions:
-    """The store queries of these endpoints, shared by all requests; ``known`` holds the last counts."""
+    """The store queries of one application's endpoints, shared by all requests; ``known`` holds the last counts."""
 
-    ready: Newest[None]
-    activity: Newest[tuple[int, int]]
-    known: list[tuple[int, int]]
-
-
-def questions(chat: Chat) -> Questions:
-    """The queries of one application."""
-    return Questions(
-        Newest(lambda: operations.check_writing(chat), patience=READY_SECONDS, every=READY_EVERY),
-        Newest(lambda: operations.activity(chat), patience=COUNT_SECONDS),
-        [(0, 0)],
-    )
+    def __init__(self, chat: Chat) -> None:
+        self.ready = Newest(lambda: operations.check_writing(chat), patience=READY_SECONDS, every=READY_EVERY)
+        self.activity = Newest(lambda: operations.activity(chat), patience=COUNT_SECONDS)
+        self.known = (0, 0)
 
 
 async def alone(own: bytes) -> bytes:
@@ -102,8 +92,8 @@ async def root(request: Request) -> Response:
         return response
     queries: Questions = request.app.state.questions
     with contextlib.suppress(StoreError):
-        queries.known[:] = [await queries.activity.get()]
-    sessions, rooms = queries.known[0]
+        queries.known = await queries.activity.get()
+    sessions, rooms = queries.known
     return ok(
         answers.About(
             message=catalogue.ABOUT,

@@ -9,16 +9,7 @@ from typing import Any
 import msgspec
 
 import chatsys
-from chatsys.web.catalogue import (
-    ALWAYS,
-    JSON,
-    MEANINGS,
-    OPERATIONS,
-    PARAMETERS,
-    SUBJECTS,
-    HttpOperation,
-    Media,
-)
+from chatsys.web.catalogue import ALWAYS, JSON, MEANINGS, OPERATIONS, PARAMETERS, SUBJECTS, HttpOperation, Media
 from chatsys.web.responses import refusal, status_of
 from chatsys.wire.answers import Problem
 from chatsys.wire.objects import Wire, encode
@@ -92,21 +83,18 @@ def _operation(row: HttpOperation, schema: dict[type, Any]) -> dict[str, Any]:
         found["parameters"] = parameters
     if row.takes is not None:
         body = {"schema": schema[type(row.takes)], "example": _plain(row.takes)}
-        found["requestBody"] = {"required": bool(_required(row.takes)), "content": {JSON: body, FORM: body}}
-    responses: dict[int, Any] = {}
+        required = any(field.required for field in msgspec.structs.fields(row.takes))
+        found["requestBody"] = {"required": required, "content": {JSON: body, FORM: body}}
+    responses: dict[int, Any] = {status: {"$ref": f"#/components/responses/{_name(status)}"} for status in ALWAYS}
+    refused: dict[int, list[tuple[str, Any]]] = {}
+    for each in row.refuses:
+        refused.setdefault(status_of(each), []).append((each.code, msgspec.json.decode(refusal(each).body)))
     for status, given in row.gives.items():
-        if not isinstance(given, Problem):
+        if isinstance(given, Problem):
+            refused.setdefault(status, []).append(("not_ready", _plain(given)))
+        else:
             responses[status] = _given(status, given, schema)
-    refused = {status_of(each) for each in row.refuses} | {
-        s for s, given in row.gives.items() if isinstance(given, Problem)
-    }
-    for status in refused:
-        examples = [(each.code, _body(each)) for each in row.refuses if status_of(each) == status]
-        own = row.gives.get(status)
-        examples += [("not_ready", _plain(own))] if own is not None else []
-        responses[status] = _refused(status, examples, schema[Problem])
-    for status in ALWAYS.keys() - refused:
-        responses[status] = {"$ref": f"#/components/responses/{_name(status)}"}
+    responses |= {status: _refused(status, examples, schema[Problem]) for status, examples in refused.items()}
     found["responses"] = {str(status): responses[status] for status in sorted(responses)}
     return found
 
@@ -139,10 +127,6 @@ def _refused(status: int, own: Iterable[tuple[str, Any]], schema: Any) -> dict[s
     return found
 
 
-def _body(error: Any) -> Any:
-    return msgspec.json.decode(refusal(error).body)
-
-
 def _plain(value: Any) -> Any:
     return msgspec.json.decode(encode(value))
 
@@ -153,7 +137,3 @@ def _name(status: int) -> str:
 
 def _flat(given: Iterable[Any]) -> list[Any]:
     return [one for each in given for one in (each if isinstance(each, tuple) else (each,))]
-
-
-def _required(example: msgspec.Struct) -> list[str]:
-    return [field.name for field in msgspec.structs.fields(example) if field.required]

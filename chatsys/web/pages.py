@@ -68,11 +68,7 @@ class Asset:
 def assets() -> Mapping[str, Asset]:
     """Each file that a browser may get, by its path below ``client``."""
     files = (path for path in FOLDER.rglob("*") if path.suffix in TYPES)
-    return {path.relative_to(FOLDER).as_posix(): _asset(path) for path in files}
-
-
-def _asset(path: Path) -> Asset:
-    return asset(path.read_bytes(), TYPES[path.suffix])
+    return {path.relative_to(FOLDER).as_posix(): asset(path.read_bytes(), TYPES[path.suffix]) for path in files}
 
 
 def asset(body: bytes, media_type: str) -> Asset:

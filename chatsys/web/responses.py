@@ -17,8 +17,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 5
 """The ``Retry-After`` of answers with 503."""
 
-INTERNAL = Problem(message="Internal server error")
-
 STATUS: dict[type[errors.ChatsysError], int] = {
     errors.RequestTooLarge: 413,
     errors.InvalidInput: 400,
@@ -86,4 +84,4 @@ async def route_not_found(request: Request, error: Exception) -> Response:
 
 async def fault(request: Request, error: Exception) -> Response:
     """The answer to a fault of the server: 500 without internals (contract §1.11). The middleware logs the error."""
-    return problem(500, INTERNAL)
+    return problem(500, Problem(message="Internal server error"))

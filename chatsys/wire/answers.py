@@ -10,16 +10,7 @@ from typing import TypedDict
 
 import msgspec
 
-from chatsys.wire.objects import (
-    MessageObject,
-    OwnProfile,
-    PublicProfile,
-    RoomCounts,
-    RoomEntry,
-    RoomMember,
-    RoomMemberPresence,
-    Wire,
-)
+from chatsys.wire import objects
 from chatsys.wire.scalars import Count, Id, Refused, Success, Timestamp
 
 UNSET = msgspec.UNSET
@@ -36,7 +27,7 @@ class Claims(TypedDict):
     exp: int
 
 
-class Answered(Wire, frozen=True, kw_only=True):
+class Answered(objects.Wire, frozen=True, kw_only=True):
     """Base of all responses to successful requests."""
 
     success: Success = True
@@ -48,7 +39,7 @@ class Said(Answered, frozen=True, kw_only=True):
     message: str
 
 
-class Problem(Wire, frozen=True, kw_only=True):
+class Problem(objects.Wire, frozen=True, kw_only=True):
     """The request failed. ``errors`` has an entry for each invalid field; ``reason`` says why a server is not ready."""
 
     success: Refused = False
@@ -60,7 +51,7 @@ class Problem(Wire, frozen=True, kw_only=True):
 class LoggedIn(Said, frozen=True, kw_only=True):
     """The caller's own account and a token for it."""
 
-    user: OwnProfile
+    user: objects.OwnProfile
     token: str
 
 
@@ -73,7 +64,7 @@ class TokenClaims(Said, frozen=True, kw_only=True):
 class UserList(Answered, frozen=True, kw_only=True):
     """Accounts; ``total`` is the number of accounts in this response."""
 
-    users: Sequence[PublicProfile]
+    users: Sequence[objects.PublicProfile]
     total: Count
 
 
@@ -81,26 +72,26 @@ class UserSearch(Answered, frozen=True, kw_only=True):
     """Accounts found by a search; ``count`` is the number of accounts in this response."""
 
     query: str
-    results: Sequence[PublicProfile]
+    results: Sequence[objects.PublicProfile]
     count: Count
 
 
 class OneUser(Answered, frozen=True, kw_only=True):
     """One account."""
 
-    user: PublicProfile
+    user: objects.PublicProfile
 
 
 class ChangedUser(Said, frozen=True, kw_only=True):
     """The caller's own account after the change."""
 
-    user: PublicProfile
+    user: objects.PublicProfile
 
 
 class RoomList(Answered, frozen=True, kw_only=True):
     """A page of rooms; ``total`` is the number of rooms on it. If there are more, ``next`` continues the list."""
 
-    data: Sequence[RoomEntry]
+    data: Sequence[objects.RoomEntry]
     total: Count
     next: str | Unset = UNSET
 
@@ -110,8 +101,8 @@ class RoomMembers(Answered, frozen=True, kw_only=True):
 
     room: str
     count: Count
-    data: Sequence[RoomMember]
-    users: Sequence[RoomMemberPresence]
+    data: Sequence[objects.RoomMember]
+    users: Sequence[objects.RoomMemberPresence]
 
 
 class MessagePage(Answered, frozen=True, kw_only=True):
@@ -121,7 +112,7 @@ class MessagePage(Answered, frozen=True, kw_only=True):
     """
 
     room: str
-    data: Sequence[MessageObject]
+    data: Sequence[objects.MessageObject]
     total: Count
     limit: Count
     offset: Count
@@ -133,7 +124,7 @@ class RoomStatistics(Answered, frozen=True, kw_only=True):
     """The counts of a room."""
 
     room: str
-    data: RoomCounts
+    data: objects.RoomCounts
 
 
 class Healthy(Said, frozen=True, kw_only=True):
@@ -142,7 +133,7 @@ class Healthy(Said, frozen=True, kw_only=True):
     timestamp: Timestamp
 
 
-class SessionCounts(Wire, frozen=True, kw_only=True):
+class SessionCounts(objects.Wire, frozen=True, kw_only=True):
     """The number of current sessions, and of rooms with at least one session."""
 
     active_users: Count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -42,8 +42,8 @@ def document() -> dict[str, Any]:
             "action": "send",
             "channel": {"$ref": _CHANNEL},
             "summary": sent.about,
-            "description": f"To {_recipients(sent.to)}.",
-            "messages": _refs([sent.name]),
+            "description": f"To {' '.join(TO.get(word, word) for word in sent.to.split())}.",
+            "messages": _refs(sent.name),
         }
     for got in catalogue.INCOMING:
         payload = {"type": "null"} if got.payload is None else schema[got.payload]
@@ -53,8 +53,8 @@ def document() -> dict[str, Any]:
             "action": "receive",
             "channel": {"$ref": _CHANNEL},
             "summary": got.about,
-            "messages": _refs([got.name]),
-            "reply": {"channel": {"$ref": _CHANNEL}, "messages": _refs([answer, events.Failed.__name__])},
+            "messages": _refs(got.name),
+            "reply": {"channel": {"$ref": _CHANNEL}, "messages": _refs(answer, events.Failed.__name__)},
         }
     for kind, example in examples.ANSWERS.items():
         name = _REFUSAL if kind is events.Failed else _ANSWER
@@ -96,10 +96,5 @@ def _message(name: str, about: str, payload: Any, example: Any) -> dict[str, Any
     return found
 
 
-def _recipients(to: str) -> str:
-    words = to.split(" ")
-    return " ".join(TO.get(word, word) for word in words)
-
-
-def _refs(names: Iterable[str]) -> list[Mapping[str, str]]:
+def _refs(*names: str) -> list[Mapping[str, str]]:
     return [{"$ref": f"{_CHANNEL}/messages/{name}"} for name in names]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from chatsys.wire import answers, catalogue, events, objects, requests
 
 ALICE = "0198d5a0-4c1e-7b51-9d0a-2f6c1f0e8a11"
@@ -15,46 +17,18 @@ TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VySWQiOiIwMTk4In0.c2lnbmF0dX
 AVATAR = "https://ui-avatars.com/api/?name=alice&background=667eea&color=fff"
 ONLINE = objects.Presence(online=True, last_seen=AT)
 
-PROFILE = objects.PublicProfile(
-    user_id=ALICE,
-    username="alice",
-    display_name="Alice",
-    avatar=AVATAR,
-    bio="",
-    status="online",
-    last_seen=AT,
-    created_at=AT,
-)
-REGISTERED = objects.OwnProfile(
-    user_id=ALICE,
-    username="alice",
-    display_name="Alice",
-    avatar=AVATAR,
-    bio="",
-    status="offline",
-    last_seen=None,
-    created_at=AT,
-    email="alice@example.org",
-)
-OWN = objects.OwnProfile(
-    user_id=ALICE,
-    username="alice",
-    display_name="Alice",
-    avatar=AVATAR,
-    bio="",
-    status="online",
-    last_seen=AT,
-    created_at=AT,
-    email="alice@example.org",
-    last_login=AT,
-)
+_NAMED = {"user_id": ALICE, "username": "alice", "display_name": "Alice"}
+_ALICE = {**_NAMED, "avatar": AVATAR}
+_ACCOUNT = {**_ALICE, "bio": "", "created_at": AT}
+_EMAIL = "alice@example.org"
+
+PROFILE = objects.PublicProfile(**_ACCOUNT, status="online", last_seen=AT)
+REGISTERED = objects.OwnProfile(**_ACCOUNT, status="offline", last_seen=None, email=_EMAIL)
+OWN = objects.OwnProfile(**_ACCOUNT, status="online", last_seen=AT, email=_EMAIL, last_login=AT)
 POSTED = objects.MessageObject(
+    **_ALICE,
     id=MESSAGE,
     seq=8,
-    username="alice",
-    display_name="Alice",
-    avatar=AVATAR,
-    user_id=ALICE,
     message="Hello!",
     room="general",
     timestamp=AT,
@@ -64,68 +38,30 @@ POSTED = objects.MessageObject(
     read_by=(),
     edited_at=None,
 )
-READ = objects.MessageObject(
-    id=MESSAGE,
-    seq=8,
-    username="alice",
-    display_name="Alice",
-    avatar=AVATAR,
-    user_id=ALICE,
-    message="Hello!",
-    room="general",
-    timestamp=AT,
-    delivered=True,
-    delivered_to=(GUEST,),
-    read=True,
-    read_by=(GUEST,),
-    edited_at=None,
-)
+READ = msgspec.structs.replace(POSTED, delivered=True, delivered_to=(GUEST,), read=True, read_by=(GUEST,))
 CLAIMS: answers.Claims = {
     "userId": ALICE,
     "username": "alice",
-    "email": "alice@example.org",
+    "email": _EMAIL,
     "iat": 1767323045,
     "exp": 1767927845,
 }
-MEMBER = objects.RoomMember(
-    id=ALICE, user_id=ALICE, username="alice", display_name="Alice", avatar=AVATAR, room="general"
-)
-PRESENT = objects.RoomMemberPresence(
-    user_id=ALICE, username="alice", display_name="Alice", avatar=AVATAR, room="general", status=ONLINE
-)
+MEMBER = objects.RoomMember(**_ALICE, id=ALICE, room="general")
+PRESENT = objects.RoomMemberPresence(**_ALICE, room="general", status=ONLINE)
 ROOM = objects.RoomEntry(name="general", user_count=2, last_activity=AT)
 COUNTS = objects.RoomCounts(total_messages=8, unread_count=3, active_users=2)
 LISTED = objects.RoomUser(
-    session_id=SESSION,
-    socket_id="sBf0pGhqQ2nLAAAB",
-    user_id=ALICE,
-    username="alice",
-    display_name="Alice",
-    avatar=AVATAR,
-    room="general",
-    joined_at=AT,
-    status=ONLINE,
+    **_ALICE, session_id=SESSION, socket_id="sBf0pGhqQ2nLAAAB", room="general", joined_at=AT, status=ONLINE
 )
 
 OUTGOING: dict[str, Any] = {
     catalogue.ROOM_USERS: [LISTED],
     catalogue.MESSAGE_HISTORY: [READ],
     catalogue.RECEIVE_MESSAGE: POSTED,
-    catalogue.USER_JOINED: events.UserJoined(
-        username="alice",
-        display_name="Alice",
-        avatar=AVATAR,
-        user_id=ALICE,
-        message="Alice has joined the chat",
-        timestamp=AT,
-    ),
-    catalogue.USER_LEFT: events.UserLeft(
-        username="alice", display_name="Alice", user_id=ALICE, message="Alice has left the chat", timestamp=AT
-    ),
-    catalogue.USER_STATUS_UPDATE: events.UserStatusUpdate(
-        user_id=ALICE, username="alice", display_name="Alice", online=False, last_seen=AT
-    ),
-    catalogue.USER_TYPING: events.UserTyping(username="alice", display_name="Alice", user_id=ALICE, is_typing=True),
+    catalogue.USER_JOINED: events.UserJoined(**_ALICE, message="Alice has joined the chat", timestamp=AT),
+    catalogue.USER_LEFT: events.UserLeft(**_NAMED, message="Alice has left the chat", timestamp=AT),
+    catalogue.USER_STATUS_UPDATE: events.UserStatusUpdate(**_NAMED, online=False, last_seen=AT),
+    catalogue.USER_TYPING: events.UserTyping(**_NAMED, is_typing=True),
     catalogue.MESSAGE_STATUS_UPDATE: events.MessageStatusUpdate(
         message_id=MESSAGE, delivered=True, delivered_to=(GUEST,), delivered_by=GUEST, timestamp=AT
     ),

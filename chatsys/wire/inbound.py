@@ -28,13 +28,6 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     epoch: object = None
 
 
-class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The message that was delivered or read, and its room."""
-
-    message_id: str
-    room: str
-
-
 def join(payload: object) -> JoinRequest:
     """Read a join. Raises JoinRefused if the payload is not an object, or if its room or ``since`` is invalid."""
     fields = _fields(payload)
@@ -57,12 +50,12 @@ def send_message(payload: object) -> tuple[object, object]:
     return fields.get("message"), fields.get("clientMessageId")
 
 
-def receipt(payload: object) -> ReceiptEvent | None:
-    """A receipt, or None if the message id is not shaped like a UUID or the room is not a string."""
+def receipt(payload: object) -> tuple[str, str] | None:
+    """A receipt's room and message id, or None if the id is not shaped like a UUID or the room is not a string."""
     fields = _fields(payload)
     message_id, room = fields.get("messageId"), fields.get("room")
     if isinstance(message_id, str) and rules.is_uuid(message_id) and isinstance(room, str):
-        return ReceiptEvent(message_id=message_id.lower(), room=room)
+        return room, message_id.lower()
     return None
 
 

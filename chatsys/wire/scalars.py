@@ -18,10 +18,7 @@ Success = Annotated[bool, Meta(extra_json_schema={"const": True})]
 Refused = Annotated[bool, Meta(extra_json_schema={"const": False})]
 
 Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", description="UTC, milliseconds.")]
-Id = Annotated[
-    str,
-    Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="A UUID in lower case."),
-]
+Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="A UUID in lower case.")]
 UserId = Annotated[str, Meta(min_length=1, max_length=rules.GUEST_ID_MAX, description="A UUID, or a guest's own id.")]
 Status = Annotated[str, Meta(extra_json_schema={"enum": ["online", "offline"]})]
 Count = Annotated[int, Meta(ge=0)]

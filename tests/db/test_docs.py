@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -89,17 +89,18 @@ class Machine:
     def serve(self, line: str) -> None:
         """Start a server, and stop it once it has reported its address."""
         command = [sys.executable, "-m", *shlex.split(self.here(line))]
+        ready = self.folder / "serve.ready"
+        environment = self.environment | {"CHATSYS_READY_FILE": str(ready)}
         with subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as server:
-            assert server.stdout is not None
-            said = ""
-            for said_line in server.stdout:
-                said += said_line
-                if "Started Successfully" in said_line:
-                    server.send_signal(signal.SIGTERM)
-            assert server.wait() == 0, said
-            assert "Started Successfully" in said, said
+            while server.poll() is None and not ready.exists():
+                time.sleep(0.05)
+            started = ready.exists()
+            server.terminate()
+            said, _ = server.communicate()
+            assert started, said
+            assert server.returncode == 0, said
 
 
 @pytest.fixture(

@@ -6,7 +6,6 @@ Tests of one store share one server, so each uses its own rooms and names: the `
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from .clients import Client, register
-from .serving import Served
+from .serving import Served, reported_url
 
 STORES = ("memory", "postgresql")
 
@@ -46,17 +45,21 @@ def running_server(database_url: str, folder: Path, **settings: str) -> Iterator
     known = {name: value for name, value in os.environ.items() if not name.startswith(("CHATSYS_", "DB_", "JWT_"))}
     environment = known | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | settings
     command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
-    with (folder / f"server-{uuid.uuid4().hex[:8]}.log").open("w+") as errors:
+    log = folder / f"server-{uuid.uuid4().hex[:8]}.log"
+    ready = log.with_suffix(".ready")
+    with log.open("w+") as errors:
         process = subprocess.Popen(
-            [*command, "--database-url", database_url],
+            [*command, "--database-url", database_url, "--ready-file", str(ready)],
             cwd=folder,
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=errors,
             text=True,
         )
         try:
-            yield Server(process, _address(process, Path(errors.name)))
+            url = reported_url(process, ready)
+            assert url, f"the server did not start: {log.read_text()}"
+            yield Server(process, url)
         finally:
             stop(process)
 
@@ -66,20 +69,11 @@ def stop(process: subprocess.Popen[str]) -> int:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
-        process.communicate(timeout=15)
+        process.wait(15)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
+        process.wait()
     return process.returncode
-
-
-def _address(process: subprocess.Popen[str], log: Path) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        found = re.search(r"Started Successfully.*(http://\S+)", line)
-        if found:
-            return found[1]
-    raise AssertionError(f"the server did not start: {log.read_text()}")
 
 
 @pytest.fixture(scope="session", params=STORES)

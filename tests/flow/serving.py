@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from chatsys.settings import rows
 
-STARTED = re.compile(r"Chat Server Started Successfully! .*(http://\S+)")
 START_SECONDS = 60
 STOP_SECONDS = 10
 
@@ -24,25 +22,38 @@ def clean_environment(**environ: str) -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if name not in names} | environ
 
 
+def reported_url(process: subprocess.Popen[str], ready: Path) -> str:
+    """Return the URL in a server's ready file once it is there; empty if the server has ended or takes too long."""
+    until = time.monotonic() + START_SECONDS
+    while process.poll() is None and not ready.exists():
+        if time.monotonic() > until:
+            process.kill()
+        time.sleep(0.02)
+    return ready.read_text().strip() if ready.exists() else ""
+
+
 class Served:
-    """One server. ``stdout`` holds the lines up to its start, ``stderr`` its log so far."""
+    """One server. ``stdout`` holds the lines that it has printed, ``stderr`` its log, both so far."""
 
     def __init__(
         self, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "chatsys"), **environ: str
     ) -> None:
-        self._log = folder / f"stderr-{len(list(folder.glob('stderr-*')))}"
-        with self._log.open("wb") as log:
+        number = len(list(folder.glob("stderr-*")))
+        self._printed, self._log, self.ready = (folder / f"{name}-{number}" for name in ("stdout", "stderr", "ready"))
+        with self._printed.open("wb") as printed, self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "serve", "--host", "127.0.0.1", *arguments],
-                stdout=subprocess.PIPE,
+                stdout=printed,
                 stderr=log,
                 text=True,
                 cwd=folder,
-                env=clean_environment(**environ),
+                env=clean_environment(**{"CHATSYS_READY_FILE": str(self.ready), **environ}),
             )
-        self.stdout: list[str] = []
-        self.url = ""
-        self._await_start()
+        self.url = reported_url(self.process, self.ready)
+
+    @property
+    def stdout(self) -> list[str]:
+        return self._printed.read_text().splitlines()
 
     @property
     def stderr(self) -> str:
@@ -61,20 +72,3 @@ class Served:
         """Kill it as a power cut would; harmless if it has ended."""
         self.process.kill()
         self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-    def _await_start(self) -> None:
-        """Read lines until the server prints its address or has ended."""
-        assert self.process.stdout is not None
-        watchdog = threading.Timer(START_SECONDS, self.process.kill)
-        watchdog.start()
-        for line in self.process.stdout:
-            self.stdout.append(line.rstrip("\n"))
-            started = STARTED.search(line)
-            if started:
-                self.url = started[1]
-                break
-        else:
-            self.process.wait()
-        watchdog.cancel()

@@ -158,17 +158,20 @@ def test_embedded_database_is_served_outside_the_checkout(scratch, server_folder
 
 def serves(scratch: Path, folder: Path, url: str) -> None:
     """Check that a server of the wheel starts on the database, says so, and stops."""
-    log = folder / "serve.log"
+    log, ready = folder / "serve.log", folder / "serve.ready"
     with log.open("w") as file:
         server = subprocess.Popen(
-            [scratch / "chatsys", "serve", "--database-url", url, "--host", "127.0.0.1", "--port", "0"],
+            [
+                *(scratch / "chatsys", "serve", "--database-url", url, "--host", "127.0.0.1", "--port", "0"),
+                *("--ready-file", ready),
+            ],
             cwd=folder,
             stdout=file,
             stderr=subprocess.STDOUT,
         )
     try:
         until = time.monotonic() + 60
-        while "Started Successfully" not in log.read_text():
+        while not ready.exists():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.05)

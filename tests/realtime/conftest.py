@@ -14,14 +14,14 @@ import pytest
 from chatsys.bus.contract import Bus, Receiver
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, open_chat
-from chatsys.engine.memory import Memory
 from chatsys.engine.scheduler import FairScheduler, SendQueue
+from chatsys.engine.shared import Memory
 from chatsys.model.values import Message, NewMessage, Session
 from chatsys.protocol.events import ClientEvent
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
+from chatsys.realtime.sequence import Member
 from chatsys.realtime.welcomes import Welcomes
 from chatsys.store.memory import MemoryStore
 from chatsys.wire import catalogue

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from chatsys.realtime import rates
-from chatsys.realtime.rates import Rate, Rates, RoomCount
+from chatsys.realtime.rates import Allowance, Rate, Rates
 
 
 class Player:
@@ -95,11 +95,11 @@ async def test_late_value_of_a_member_that_left_is_not_sent(monkeypatch: pytest.
 
 
 def test_created_rooms_are_counted_for_a_minute() -> None:
-    count = RoomCount()
+    allowance = Allowance()
     for number in range(3):
-        assert count.may_make(3, float(number))
-        count.made(float(number))
-    assert count.may_make(None, 3.0)
-    assert not count.may_make(3, 59.9)
-    assert count.may_make(3, 60.0)
-    assert not RoomCount().may_make(0, 0.0)
+        assert allowance.may_make_room(3, float(number))
+        allowance.made_room(float(number))
+    assert allowance.may_make_room(None, 3.0)
+    assert not allowance.may_make_room(3, 59.9)
+    assert allowance.may_make_room(3, 60.0)
+    assert not Allowance().may_make_room(0, 0.0)

@@ -68,8 +68,8 @@ def test_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
             room="general", token="a.b.c", username="Bob", user_id="guest-k3j2h1g0f", since=7, epoch="5f3a"
         ),
         catalogue.SEND_MESSAGE: ("hello", "c-1"),
-        catalogue.MESSAGE_DELIVERED: inbound.ReceiptEvent(message_id=samples.MESSAGE_ID, room="general"),
-        catalogue.MESSAGE_READ: inbound.ReceiptEvent(message_id=samples.MESSAGE_ID, room="general"),
+        catalogue.MESSAGE_DELIVERED: ("general", samples.MESSAGE_ID),
+        catalogue.MESSAGE_READ: ("general", samples.MESSAGE_ID),
         catalogue.MARK_ALL_READ: "general",
         catalogue.TYPING: True,
         catalogue.UPDATE_ONLINE_STATUS: False,

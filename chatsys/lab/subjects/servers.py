@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import signal
 import socket
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import psutil
 
 T = TypeVar("T", int, float)
-START_TIMEOUT = 60.0
+START_TIMEOUT = 300.0  # under valgrind, a server starts slowly
 _OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_ORIGIN", "PORT")
-_ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
 
 
 class Program(NamedTuple):
@@ -115,16 +114,23 @@ def chat_server(
     Raises OperatorError with the server's own error line if it does not start.
     """
     program = program or this_program()
+    settings = settings or {}
+    port = port or free_port()
     command = program.command("serve", "--host", "127.0.0.1", "--port", str(port))
     own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32)}
     own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
-    with (
-        tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
-        Path(folder, "errors").open("w+b") as errors,
-        _child(command, program.environment(**(own | (settings or {}))), folder, errors.fileno(), cpu) as process,
-    ):
-        workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
-        yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
+    workers = int(settings.get("CHATSYS_WORKERS", 1))
+    with tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder, Path(folder, "errors").open("w+b") as errors:
+        ready: Callable[[], bool] = partial(_listens, port)
+        if workers > 1:  # the port listens as soon as one of them does
+            own["CHATSYS_READY_FILE"] = f"{folder}/ready"
+            ready = Path(folder, "ready").exists
+        with _child(command, program.environment(**(own | settings)), folder, errors.fileno(), cpu) as process:
+            log = Path(errors.name)
+            if not _started(process, ready):
+                lines = log.read_text("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
+                raise OperatorError(f"The server did not start: {lines[-1]}", hint="Try `chatsys serve` yourself.")
+            yield ServerProcess(process, f"http://127.0.0.1:{port}", workers, log)
 
 
 def reference_server(*, cpu: int | None = None) -> AbstractContextManager[ServerProcess]:
@@ -143,19 +149,28 @@ def listening_server(
     """
     port = free_port()
     with _child([*command, str(port)], os.environ | (variables or {}), None, None, cpu) as process:
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and process.poll() is None:
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
-        else:
+        if not _started(process, partial(_listens, port)):
             raise OperatorError(f"The {what} server did not start.")
         yield ServerProcess(process, f"http://127.0.0.1:{port}")
 
 
+def _started(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> bool:
+    """Wait until ``ready`` returns true. Returns false if the process ends before, or is not ready in time."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and process.poll() is None:
+        if ready():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
-    """A free TCP port of 127.0.0.1, for programs that can't choose one themselves."""
+    """A free TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -170,7 +185,7 @@ def _child(
         command,
         cwd=folder,
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=errors,
         start_new_session=True,  # Ctrl-C goes to the lab alone, which then stops its servers
     )
@@ -187,15 +202,3 @@ def _child(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-
-
-def _announced(process: subprocess.Popen[bytes], errors: Path) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        found = _ADDRESS.search(line.decode("utf-8", "replace"))
-        if found:
-            return found[1]
-    lines = errors.read_text("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
-    raise OperatorError(f"The server did not start: {lines[-1]}", hint="Try `chatsys serve` yourself.")
