@@ -54,7 +54,7 @@ The tree::
         └── LabBusy              lab_busy
 
 The docstring of a class is its default message; an error may have a ``hint``, the command or action that
-helps. This module imports nothing else from chatsys.
+helps. This module imports no other module of chatsys.
 """
 
 from __future__ import annotations

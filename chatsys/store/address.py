@@ -22,7 +22,7 @@ _LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "keepalives",
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class HostAndPort(msgspec.Struct, frozen=True):
     """One host of an address. A host that begins with a slash is the folder of a Unix socket."""
 
     host: str
@@ -43,13 +43,13 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     tls: bool
     bouncer: bool
-    endpoints: tuple[Endpoint | None, ...] = (None,)
+    endpoints: tuple[HostAndPort | None, ...] = (None,)
     port: int = 5432
 
     @property
     def where(self) -> str:
         """Host and port as messages show them."""
-        return ", ".join(_named(each or Endpoint(self.host, self.port)) for each in self.endpoints)
+        return ", ".join(_named(each or HostAndPort(self.host, self.port)) for each in self.endpoints)
 
 
 def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Address:
@@ -100,7 +100,7 @@ def _port(given: int | None, query: dict[str, str]) -> int:
     return int(text) if text.isascii() and text.isdigit() else 5432
 
 
-def _named(endpoint: Endpoint) -> str:
+def _named(endpoint: HostAndPort) -> str:
     """Host and port as text. A comma separates the folder of a socket from its port."""
     host, port = endpoint.host, endpoint.port
     if host.startswith("/"):
@@ -119,7 +119,7 @@ def _joined(netloc: str, path: str, query: str) -> str:
     return f"postgresql://{netloc}{path}{'?' if query else ''}{query}"
 
 
-def _endpoints(hosts: str, ports: str = "") -> tuple[Endpoint, ...]:
+def _endpoints(hosts: str, ports: str = "") -> tuple[HostAndPort, ...]:
     """The hosts of ``HOST:PORT,HOST:PORT``, or of ``host=`` and ``port=`` of a query. Raises ValueError."""
     names = hosts.split(",")
     given = ports.split(",") if ports else [""]
@@ -130,7 +130,7 @@ def _endpoints(hosts: str, ports: str = "") -> tuple[Endpoint, ...]:
         number = int(own if colon else port or "5432") if len(names) > 1 else 0
         if not 0 <= number <= 65_535:
             raise ValueError("port out of range")
-        found.append(Endpoint(unquote(host), number))
+        found.append(HostAndPort(unquote(host), number))
     return tuple(found)
 
 

@@ -37,4 +37,4 @@ def test_connection_table_has_one_line_for_each_state() -> None:
 def test_state_machine_has_a_line_for_each_state_and_names_no_other(documented: object) -> None:
     found = states(documented)
     assert len(found) == len(set(found)) >= 3
-    assert "goes on to" in table(documented)[0]
+    assert "next states" in table(documented)[0]

@@ -129,6 +129,7 @@ async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, mon
 
     monkeypatch.setattr(running, "Site", FakeSite)
     monkeypatch.setattr(running, "inject", inject)
+    monkeypatch.setattr(running, "describe", lambda *_: {})
     monkeypatch.setattr(fault, "_there", lambda _need: True)
     made = await running.run(running.PROFILES["quick"], catalogue.chosen(), 1, tmp_path, lambda _said: None)
     assert most == {True: 1, False: record.LANES}

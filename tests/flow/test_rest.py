@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from chatsys import logs
 from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
 from chatsys.server import process
@@ -177,12 +178,13 @@ def test_taken_port_is_reported_with_the_command_that_helps(start):
         refused(start(DATABASE_URL="memory://", PORT=port), port, "in use", "chatsys serve --port")
 
 
-async def test_port_taken_during_the_start_is_reported_the_same_way():
+def test_port_taken_during_the_start_is_reported_the_same_way(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logs, "configure", lambda _: None)
     bound = process.bound_socket
     with bound("127.0.0.1", 0) as other, bound("127.0.0.1", other.getsockname()[1]) as ours:
         other.listen()
         with pytest.raises(OperatorError, match="can't be used: Address already in use"):
-            await process.serve(Settings(database_url="memory://", jwt_secret="x" * 32), lambda line: None, ours)
+            process.run(Settings(database_url="memory://", jwt_secret="x" * 32), lambda line: None, ours)
 
 
 def test_address_of_another_machine_is_reported_in_one_sentence(start):

@@ -121,7 +121,7 @@ def test_command_that_only_reads_creates_nothing_in_an_empty_folder(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     found = in_process(*arguments)
     assert found.returncode == 1
-    assert "There is no database yet in .chatsys/postgres. `chatsys serve` or `chatsys db init` makes" in found.stderr
+    assert "There is no database yet in .chatsys/postgres. `chatsys serve` or `chatsys db init` creates" in found.stderr
     assert list(tmp_path.iterdir()) == []
 
 

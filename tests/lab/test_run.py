@@ -161,7 +161,7 @@ async def test_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypa
 
 
 async def test_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(OperatorError, match="--only nonsense"):
+    with pytest.raises(OperatorError, match="nonsense, the value of --only"):
         await run(request_for(None, tmp_path, only=("nonsense",)), lambda *_: None)
 
 
@@ -237,7 +237,7 @@ async def test_second_run_on_the_same_server_is_refused_in_one_sentence(lab_serv
     """This also holds if its URL names another database of the server."""
     other = with_database(lab_server, "template1")
     with alone_on(lab_server):
-        with pytest.raises(LabBusy, match="Another run measures") as refused:
+        with pytest.raises(LabBusy, match="Another run is measuring") as refused:
             await run(request_for(other, tmp_path, only=("backup",)), lambda *_: None)
         assert refused.value.code == "lab_busy"
         plan = LoadTestPlan(scenario="steady", users=1, store="postgres", minutes=0.1)

@@ -139,9 +139,10 @@ class FakeConnection:
 class Server:
     """A server without sockets."""
 
-    def __init__(self, chat: Chat, fanout: SocketFanout) -> None:
+    def __init__(self, chat: Chat, fanout: SocketFanout, memory: Memory) -> None:
         self.chat = chat
         self.fanout = fanout
+        self.memory = memory
         self.routes = Routes(chat, fanout, Welcomes(64))
 
     async def enter(self, room: str, name: str = "", token: str = "") -> tuple[FakeConnection, Session]:
@@ -183,10 +184,11 @@ async def make_server(wire: Wire) -> AsyncIterator[Make]:
             chat = await stack.enter_async_context(open_chat(store, secret="s" * 32, fanout=fanout))
             await operations.heartbeat(chat)
             stack.callback(fanout.stop)
-            fanout.bind(chat, FairScheduler(asyncio.get_running_loop()), Memory(10_000_000, lambda: 1))
+            memory = Memory(10_000_000, lambda: 1)
+            fanout.bind(chat, FairScheduler(asyncio.get_running_loop()), memory)
             fanout.peers.bus = wire.end(fanout.peers)
             await settle()
-            return Server(chat, fanout)
+            return Server(chat, fanout, memory)
 
         yield make
 

@@ -6,7 +6,7 @@ import msgspec
 
 from chatsys.chat import accounts, conversation
 from chatsys.chat.fanout import MessagePosted
-from chatsys.realtime.member import Member
+from chatsys.realtime.sequence import Member
 
 from .conftest import FakeConnection, Make, Wire, settle
 

@@ -9,7 +9,7 @@ import pytest
 from chatsys.chat import conversation
 from chatsys.errors import StoreUnavailable
 from chatsys.realtime import sequence
-from chatsys.realtime.member import Member
+from chatsys.realtime.sequence import Member
 
 from .conftest import FakeConnection, Make, Server, settle
 
@@ -45,8 +45,7 @@ async def test_member_that_is_behind_gets_missed_messages_from_the_room(
     monkeypatch.setattr(conversation, "following", unused)
     await read_on(server, slow)
     assert slow.seqs() == list(range(1, 22))
-    assert server.fanout._memory is not None
-    assert server.fanout._memory.held == 0
+    assert server.memory.held == 0
     await conversation.send(server.chat, session, "live")
     assert slow.seqs()[-1] == 22
 
@@ -62,8 +61,7 @@ async def test_member_that_is_far_behind_reads_the_store_first(
     slow.behind = True
     for number in range(30):
         await conversation.send(server.chat, session, f"{number}")
-        assert server.fanout._memory is not None
-        assert server.fanout._memory.held <= 3000
+        assert server.memory.held <= 3000
     reading = asyncio.create_task(read_on(server, slow))
     for number in range(5):
         await asyncio.sleep(0)
@@ -138,5 +136,4 @@ async def test_members_that_left_while_behind_are_forgotten(make_server: Make) -
     await conversation.leave(server.chat, leaver)
     for number in range(200):
         await conversation.send(server.chat, session, f"{number}")
-    assert server.fanout._memory is not None
-    assert server.fanout._memory.held == 0
+    assert server.memory.held == 0

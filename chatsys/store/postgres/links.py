@@ -10,7 +10,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from chatsys.errors import ChatsysError, DatabaseSilent, StoreUnavailable
-from chatsys.store.address import Address, Endpoint
+from chatsys.store.address import Address, HostAndPort
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import Statement
 
@@ -111,7 +111,7 @@ class Connector:
         assert error is not None
         raise error
 
-    async def _connect(self, endpoint: Endpoint | None, settings: dict[str, str], seconds: float) -> Link:
+    async def _connect(self, endpoint: HostAndPort | None, settings: dict[str, str], seconds: float) -> Link:
         try:
             connection = await asyncpg.connect(
                 self.address.asyncpg,
