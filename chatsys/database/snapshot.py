@@ -15,6 +15,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -192,10 +193,11 @@ async def load(store: Store, path: Path, progress: Progress = lambda _: None) ->
 
 async def ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
     """The batches. Each is decoded in a thread while the one before it is in use."""
-    coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    decode = partial(asyncio.get_running_loop().run_in_executor, None, next, batches, None)
+    coming = decode()
     try:
         while (batch := await coming) is not None:
-            coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            coming = decode()
             yield batch
     finally:
         await asyncio.wait([coming])

@@ -309,7 +309,7 @@ def test_outdated_extension_is_reported_with_its_update(url: str, monitor: Monit
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("CREATE EXTENSION pg_stat_statements VERSION '1.7'")
         for name in ("statements", "slow_queries", "query_calls"):
-            with pytest.warns(MonitorWarning, match=r"at version 1\.7.*ALTER EXTENSION pg_stat_statements UPDATE;"):
+            with pytest.warns(MonitorWarning, match=r"has version 1\.7.*ALTER EXTENSION pg_stat_statements UPDATE;"):
                 assert monitor.frame(name).empty
         admin.execute("ALTER EXTENSION pg_stat_statements UPDATE")
         assert len(monitor.statements()) == 1

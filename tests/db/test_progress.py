@@ -124,7 +124,7 @@ def held(url: str) -> psycopg.Connection[tuple[object, ...]]:
         (("db", "backup", "new.dump"), "Writing new.dump", "No file was written."),
         (("export", "new.snapshot"), "Exporting to new.snapshot", "No file was written."),
         (("db", "restore", "old.dump", "--yes"), "Restoring ", "Nothing was changed."),
-        (("db", "cleanup", "--messages-older-than", "1d"), "Looking for what is old", "What is deleted stays deleted;"),
+        (("db", "cleanup", "--messages-older-than", "1d"), "Looking for old rows", "Deleted rows stay deleted;"),
         (("import", "old.snapshot"), "Importing old.snapshot", "Imported records stay;"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

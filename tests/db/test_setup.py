@@ -126,7 +126,7 @@ def test_dry_run_of_migrate_names_the_versions(server: Server) -> None:
     with server.database("template0") as url:
         run(url, (database_dir() / "migrations" / "versions" / "0001_tables.sql").read_text(encoding="utf-8"))
         run(url, "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('0001')")
-        assert "from version 0001 through 0002, 0003" in succeeds("db", "migrate", "--dry-run", "--database-url", url)
+        assert "from version 0001 to 0002, 0003" in succeeds("db", "migrate", "--dry-run", "--database-url", url)
 
 
 def test_dry_run_without_a_database_starts_no_private_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_schema_newer_than_the_program_is_left_alone(fresh: str) -> None:
     run(fresh, "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32))")
     run(fresh, "DELETE FROM alembic_version; INSERT INTO alembic_version VALUES ('9999')")
     for command in ("init", "migrate"):
-        assert "is at 9999, which this program" in fails("db", command, "--database-url", fresh)
+        assert "is at version 9999, but this program" in fails("db", command, "--database-url", fresh)
 
 
 def test_status_shows_version_rows_and_connections(missing: str) -> None:
