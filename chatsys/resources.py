@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def database_dir() -> Path:
-    """The folder with migrations/, schema.sql, monitoring/ and invariants/.
+    """The folder with migrations/, schema.sql, fold_case.sql, monitoring/ and invariants/.
 
     A wheel carries it as ``chatsys/data/database``; a checkout has it at the top level.
     """

@@ -32,7 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config": ("chatsys config", "chatsys config --format json"),
     "loadtest": (
         "chatsys loadtest --users 500 --minutes 2",
-        "chatsys loadtest --scenario capacity --store postgres",
+        "chatsys loadtest --scenario capacity --store postgresql",
         "chatsys loadtest --host http://127.0.0.1:3001 --users 100",
         "chatsys loadtest --locustfile",
     ),

@@ -18,7 +18,7 @@ ScenarioName = Literal[
     "rolling-restart", "capacity",
 ]  # fmt: skip
 """What the users do: chatsys/loadtesting/scenarios.py."""
-StoreChoice = Literal["memory", "postgres", "both"]
+StoreChoice = Literal["memory", "postgresql", "both"]
 Tag = Literal["send", "typing", "read", "rooms", "reconnect"]
 """What users do, by the tags of chatsys/loadtesting/weights.py."""
 
@@ -126,9 +126,9 @@ def loadtest(
     if host is not None and store is not None:
         raise typer.BadParameter("a running server has its own store: give --store or --host.")
     if scenario == "rolling-restart" and host is None:
-        store = store or "postgres"
-        if store != "postgres":
-            raise typer.BadParameter("the memory store ends with its process: give --store postgres.")
+        store = store or "postgresql"
+        if store != "postgresql":
+            raise typer.BadParameter("the memory store ends with its process: give --store postgresql.")
     require("loadtest")
     settings = read_settings({}, serving=False)
     from chatsys.lab.loadtest import run as lab

@@ -197,7 +197,7 @@ def _load(url: str, folder: Path, say: Say) -> int:
     """Drive a server with simulated users and report each second. Returns the exit status of the verdict."""
     say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}. Each writes about every {INTERVAL:g} s.")
     plan = LoadTestPlan(
-        scenario="steady", users=USERS, store="postgres", minutes=SECONDS / 60, interval=INTERVAL, room_size=ROOM_SIZE
+        scenario="steady", users=USERS, store="postgresql", minutes=SECONDS / 60, interval=INTERVAL, room_size=ROOM_SIZE
     )
     with _live_report(folder, say):
         result, _ = loadtest.run(plan, folder / "load", loadtest.Databases(url, folder), lambda _: None)

@@ -230,3 +230,7 @@ def test_load_test_states_each_kind_of_deviation(tmp_path: Path, column: str) ->
     assert "none was lost, doubled or out of order" in answers.load(run)
     run.record["turns"][0]["locust"]["audit"]["rows"][0][column] = 2
     assert f"2 {column.replace('_', ' ')}" in answers.load(run)
+
+
+def test_store_of_an_older_load_test_has_its_present_name(tmp_path: Path) -> None:
+    assert runs.turns(load(tmp_path)).store.tolist() == ["postgresql"]

@@ -55,7 +55,7 @@ def assert_tidy(here: Path) -> None:
         (("serve", "--port", "0"), 0),
         (("db", "init"), 130),
         (("demo",), 130),
-        ((*LOADTEST, "postgres"), 130),
+        ((*LOADTEST, "postgresql"), 130),
         ((*BENCH, "send_message"), 130),
     ],
     ids=["serve", "db init", "demo", "loadtest", "bench"],
@@ -93,7 +93,7 @@ def test_ctrl_c_in_a_benchmark_keeps_the_measurements(here: Path, times: int) ->
 
 @pytest.mark.process
 def test_ctrl_c_twice_ends_a_load_test_and_all_its_processes(here: Path) -> None:
-    with terminal_in(here, *LOADTEST, "postgres") as terminal:
+    with terminal_in(here, *LOADTEST, "postgresql") as terminal:
         wait_for(
             terminal,
             lambda: any('"push":{' in each.read_text() for each in here.glob("reports/runs/*/*/samples.jsonl")),

@@ -31,10 +31,10 @@ def written_run(
 
 
 def test_growing_memory_is_a_reason_and_constant_memory_is_none(tmp_path: Path) -> None:
-    assert memory.reasons(written_run(tmp_path, seconds=1200, generator=0, server=100, store="postgres")) == []
-    grown = written_run(tmp_path, seconds=1200, generator=20_000, server=0, store="postgres")
+    assert memory.reasons(written_run(tmp_path, seconds=1200, generator=0, server=100, store="postgresql")) == []
+    grown = written_run(tmp_path, seconds=1200, generator=20_000, server=0, store="postgresql")
     assert memory.reasons(grown) == ["the generator 1's memory grew by 14.9% after the first five minutes, over 5%"]
-    grown = written_run(tmp_path, seconds=1200, generator=0, server=20_000, store="postgres")
+    grown = written_run(tmp_path, seconds=1200, generator=0, server=20_000, store="postgresql")
     assert [reason.split()[1] for reason in memory.reasons(grown)] == ["server's"]
 
 
@@ -46,7 +46,7 @@ def test_memory_store_is_reported_per_message_and_not_judged(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("seconds", [5, 300, 380])
 def test_run_without_two_whole_minutes_after_settling_is_not_judged(tmp_path: Path, seconds: int) -> None:
-    seen = written_run(tmp_path, seconds=seconds, generator=1_000_000, server=1_000_000, store="postgres")
+    seen = written_run(tmp_path, seconds=seconds, generator=1_000_000, server=1_000_000, store="postgresql")
     assert [memory.growth for memory in seen] == [None, None]
     assert memory.reasons(seen) == []
 

@@ -240,7 +240,7 @@ async def test_second_run_on_the_same_server_is_refused_in_one_sentence(lab_serv
         with pytest.raises(LabBusy, match="Another run is measuring") as refused:
             await run(request_for(other, tmp_path, only=("backup",)), lambda *_: None)
         assert refused.value.code == "lab_busy"
-        plan = LoadTestPlan(scenario="steady", users=1, store="postgres", minutes=0.1)
+        plan = LoadTestPlan(scenario="steady", users=1, store="postgresql", minutes=0.1)
         with pytest.raises(LabBusy):
             loadtest.run(plan, tmp_path, Databases(other, tmp_path), lambda _: None)
     with alone_on(other):

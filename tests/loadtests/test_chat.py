@@ -42,12 +42,12 @@ def assert_nothing_lost(result: dict[str, Any]) -> None:
     assert result["verdict"] in {"VALID", "INVALID"}, result["reasons"]
 
 
-@pytest.mark.parametrize("store", ["memory", "postgres"])
+@pytest.mark.parametrize("store", ["memory", "postgresql"])
 def test_one_command_starts_a_server_loads_it_and_reports(
     store: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     environ = dict(ENVIRON)
-    if store == "postgres":
+    if store == "postgresql":
         environ["DATABASE_URL"] = request.getfixturevalue("postgres_url")
     command = [sys.executable, "-m", "chatsys", "loadtest", "--store", store, "--users", "20", "--minutes", "0.1"]
     command += ["--interval", "1", "--room-size", "5", "--scenario", "storm", "--reports", str(tmp_path)]
@@ -66,7 +66,7 @@ def test_one_command_starts_a_server_loads_it_and_reports(
     assert "Registering" not in said, "the accounts were in the store before the server started"
     samples = [json.loads(line) for line in (folder / repetition["folder"] / "server.jsonl").read_text().splitlines()]
     assert samples[-1]["metrics"]
-    assert ("database" in samples[-1]) == (store == "postgres")
+    assert ("database" in samples[-1]) == (store == "postgresql")
     page = (folder / "index.html").read_text()
     for heading in ("Verdict", "Push latency", "Over time", "Audit", "Validity"):
         assert f">{heading}</h2>" in page
@@ -206,7 +206,7 @@ def test_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> Non
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
     (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
-    assert repetition["store"] == "postgres"
+    assert repetition["store"] == "postgresql"
     audit = repetition["locust"]["audit"]
     assert audit["incomplete"] == []
     assert {name: audit["total"][name] for name in DEVIATIONS} == dict.fromkeys(DEVIATIONS, 0)
@@ -345,8 +345,8 @@ def test_command_tags_are_those_of_the_activities(capsys: pytest.CaptureFixture[
 
 def test_two_stores_alternate_and_the_worst_verdict_counts() -> None:
     plan = LoadTestPlan(scenario="steady", users=1, store="both", minutes=1)
-    assert order_of(plan) == ("memory", "postgres", "postgres", "memory")
-    assert order_of(msgspec.structs.replace(plan, scenario="capacity")) == ("memory", "postgres")
+    assert order_of(plan) == ("memory", "postgresql", "postgresql", "memory")
+    assert order_of(msgspec.structs.replace(plan, scenario="capacity")) == ("memory", "postgresql")
     assert verdict_of(["VALID", "VALID"]) == "VALID"
     assert verdict_of(["VALID", "INVALID"]) == "INVALID"
     assert verdict_of(["INVALID", "FAILED", "VALID"]) == "FAILED"

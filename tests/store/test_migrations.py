@@ -32,7 +32,8 @@ def test_schema_sql_is_the_sum_of_the_migrations(server: str, request: pytest.Fi
     scratch = request.getfixturevalue(f"{server}_server")
     with scratch.database("template0") as by_migrations, scratch.database("template0") as by_file:
         with psycopg.connect(by_file) as connection:
-            connection.execute((database_dir() / "schema.sql").read_bytes())
+            for file in ("fold_case.sql", "schema.sql"):
+                connection.execute((database_dir() / file).read_bytes())
         assert admin.upgrade(by_migrations) == (None, expected_version())
         assert dump(by_migrations) == dump(by_file)
         with psycopg.connect(by_migrations) as connection:

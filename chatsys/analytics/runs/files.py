@@ -91,6 +91,9 @@ def load_run(path: str | Path) -> Run:
             f"{file} has schema_version {found}; this program reads {SCHEMA_VERSION}.",
             hint="Read it with the version of chatsys that wrote it, or make the run again.",
         )
+    for repetition in record.get("turns", ()):
+        if repetition["store"] == "postgres":  # as older versions wrote it
+            repetition["store"] = "postgresql"
     kind: Kind = "loadtest" if "turns" in record else "monitoring" if "frames" in record else "bench"
     return Run(
         folder=file.parent,

@@ -14,8 +14,8 @@ from chatsys.database.admin import create_database, upgrade
 from chatsys.database.connecting import connected
 from chatsys.errors import LabBusy
 from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
-from chatsys.resources import database_dir
 from chatsys.store.address import with_database
+from chatsys.store.schema import expected_version
 
 Report = Callable[[str], None]
 _CHUNK = 2_000  # rows per write of COPY
@@ -108,8 +108,7 @@ def _template_name(rows: Synthetic) -> str:
 
 def _loaded() -> str:
     """The comment on a completely loaded template. It depends on the schema and the version of the rows."""
-    schema = hashlib.sha256((database_dir() / "schema.sql").read_bytes()).hexdigest()[:16]
-    return f"chatsys lab: loaded, rows {Synthetic.VERSION}, schema {schema}"
+    return f"chatsys lab: loaded, rows {Synthetic.VERSION}, schema {expected_version()}"
 
 
 def _is_loaded(connection: psycopg.Connection[Any], name: str) -> bool:

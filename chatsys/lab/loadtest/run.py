@@ -44,7 +44,7 @@ LOG = "locust.log"
 _COMPLAINT = "ERROR/loadtest: "
 LOCUST_RESULT = "locust.json"
 ACCOUNTS = "accounts.json"
-STORES = ("memory", "postgres")
+STORES = ("memory", "postgresql")
 STATUS = {"VALID": 0, "FAILED": 1, "INVALID": 2}
 INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
 SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)
@@ -75,7 +75,7 @@ def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[st
     name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
     folder, order = (reports / name).absolute(), order_of(plan)
     turns: list[LoadTestRepetition] = []
-    with _postgres(request, needed="postgres" in order) as server_url:
+    with _postgres(request, needed="postgresql" in order) as server_url:
         shown = " ".join(map(place, plan.hosts)) or ("memory://" if server_url is None else _shown(server_url))
         environment = machine.describe(request.watched or server_url, shown)
         for number, store in enumerate(order, 1):
@@ -166,7 +166,7 @@ def limitations(plan: LoadTestPlan) -> list[str]:
 def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path) -> LoadTestRepetition:
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True)
-    watch = machine.MachineWatch(machine.postmaster_of(url) if store == "postgres" else None)
+    watch = machine.MachineWatch(machine.postmaster_of(url) if store == "postgresql" else None)
     with TemporaryDirectory() as temporary:
         scratch, secret = Path(temporary), secrets.token_hex(32)
         users, settings = accounts.fill(url, plan.users, scratch, secret)
@@ -174,7 +174,7 @@ def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path
         settings |= {"CHATSYS_WORKERS": str(PROCESSES)} if rolling else {}
         with (
             chat_server(url, settings=settings) as server,
-            ServerCounters(server, url if store == "postgres" else None, own, watch) as counters,
+            ServerCounters(server, url if store == "postgresql" else None, own, watch) as counters,
             RollingRestart(server, url, own, plan.users) if rolling else nullcontext() as restart,
         ):
             accounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
