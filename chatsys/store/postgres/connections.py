@@ -1,9 +1,8 @@
-"""A lean pool of asyncpg connections, each with its own prepared statements, and a deadline for each wait.
+"""A lean pool of asyncpg connections with prepared statements, and a deadline for each wait.
 
-asyncpg's own pool sends a reset query at each release, a second round trip for a verb that should cost one, and wraps
-each call in a proxy. Nothing here changes a session's state, so there is nothing to reset. asyncpg's own timeouts make
-a timer and a cancellation for each statement; here one timer looks at all connections of a pool ten times a second.
-Verified against asyncpg 0.32.
+asyncpg's own pool sends a reset query at each release, which is a second round trip for each verb, and wraps each call
+in a proxy. Nothing here changes a session's state, so there is nothing to reset. asyncpg's own timeouts create a timer
+for each statement; here one timer checks all connections of a pool ten times a second. Verified against asyncpg 0.32.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ from chatsys.store.postgres.statements import statements
 __all__ = ["DRIVER_ERRORS", "Connections", "Link", "Observe", "Pools", "explained"]
 
 Observe = Callable[[str, float], None]
-"""Told a measure's name and value: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
+"""Called with a metric and its value: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
 
 GRACE = 0.5
-"""Seconds that a statement gets beyond its limit in the server, which ends it more gently."""
+"""Seconds beyond the statement timeout of the server before the connection is closed. The server's own way is gentler."""
 
 LOOK = 0.1
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks for overdue statements."""
 
 PROBE = 1.0
-"""Seconds that an idle connection has to show that it lives, once another one has missed its deadline."""
+"""Seconds that an idle connection has to answer a test."""
 
 FULL = 1.0
-"""Seconds without a new connection after the server had no slot for one."""
+"""Seconds without new connections after the server refused one because all its slots were in use."""
 
 _STALE_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 
 
 class Pools:
-    """What the pools of one store have in common: where they connect, their limits, and what becomes of them together.
+    """The address, limits and failures that the pools of one store share.
 
-    ``statement`` is the limit of a statement in the server. Here it gets GRACE more; a call waits for a connection for
-    ``wait``, and takes ``whole`` at most. All in seconds.
+    ``statement`` is the statement timeout in the server; the attribute is GRACE longer. A call waits at most ``wait`` for
+    a connection, and takes at most ``whole``. All in seconds.
     """
 
     def __init__(self, connector: Connector, *, statement: float, observe: Observe) -> None:
@@ -64,22 +63,22 @@ class Pools:
         self._probed = 0.0
 
     def pool(self, size: int, **settings: str) -> Connections:
-        """A pool of its own, of at most ``size`` connections with these further session settings."""
+        """A new pool of at most ``size`` connections with these additional session settings."""
         pool = Connections(self, size, settings)
         self.members.append(pool)
         return pool
 
     async def warm(self) -> None:
-        """Open a connection in each pool, so that each has one when the server has no slot left."""
+        """Open a connection in each pool, so that each has one even if the server runs out of slots."""
         await asyncio.gather(*(pool.warm() for pool in self.members))
 
     def suspect(self) -> None:
-        """A connection missed its deadline: see whether the idle ones still live."""
+        """Test the idle connections after one missed its deadline, at most once a second."""
         if time.monotonic() - self._probed >= PROBE:
             self._probe()
 
     def lose(self) -> None:
-        """A connection was lost: what ended it may be about to end the others, or concerned it alone."""
+        """Test the idle connections after one was lost: others may be about to end, too."""
         self.lost_at = time.monotonic()
         self._probe()
 
@@ -89,7 +88,7 @@ class Pools:
             pool.probe()
 
     def renounce(self) -> None:
-        """The server takes no writes any more: leave all connections that were begun until now."""
+        """Replace all present connections, because the server accepts no writes any more."""
         self.generation += 1
         self.lost_at = time.monotonic()
         for pool in self.members:
@@ -101,7 +100,7 @@ class Pools:
 
 
 class Connections:
-    """At most ``size`` connections, made when they are needed; the one that was used last is used first."""
+    """At most ``size`` connections, opened on demand. The most recently used one is used next."""
 
     def __init__(self, pools: Pools, size: int, settings: dict[str, str]) -> None:
         self.pools = pools
@@ -122,7 +121,7 @@ class Connections:
         self._closed = False
 
     async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of a statement that reads. A connection that turns out to be dead is replaced once."""
+        """The rows of a statement that reads. If its connection is dead, it runs once more on another one."""
         now = self._loop.time()
         limit = DEADLINE.get() or now + self.pools.whole
         try:
@@ -135,7 +134,7 @@ class Connections:
         return await self._once(name, arguments, limit, reads=True)
 
     async def write(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of a statement that is executed at most once. A server that takes no writes has executed nothing."""
+        """The rows of a statement that is executed at most once. It is repeated only after a read-only server refused it."""
         now = self._loop.time()
         limit = DEADLINE.get() or now + self.pools.whole
         try:
@@ -145,7 +144,7 @@ class Connections:
 
     @asynccontextmanager
     async def transaction(self, seconds: float) -> AsyncIterator[Callable[..., Any]]:
-        """Several statements as one transaction that may take ``seconds``: yields a function like :meth:`write`."""
+        """Run statements as one transaction of at most ``seconds``. Yields a function like :meth:`write`."""
         limit = self._loop.time() + seconds
         link = await self._checkout(limit)
         try:
@@ -157,17 +156,17 @@ class Connections:
             self._checkin(link)
 
     async def warm(self) -> None:
-        """Have a connection."""
+        """Open a connection."""
         self._checkin(await self._checkout(self._limit()))
 
     async def dedicated(self, **settings: str) -> Link:
-        """A connection beyond the pool, for what lasts as long as a session: locks and LISTEN. The caller closes it."""
+        """A connection outside the pool, for session-long work: locks and LISTEN. The caller closes it."""
         link = await self.pools.connector.connect(settings)
         self._apart.add(link)
         return link
 
     async def close(self) -> None:
-        """Close the idle connections, and end those that are in use."""
+        """Close the idle connections and terminate those in use."""
         self._closed = True
         for link in self._links.difference(self._idle):
             link.connection.terminate()
@@ -182,14 +181,14 @@ class Connections:
             self._look = None
 
     def drop_idle(self) -> None:
-        """End the idle connections."""
+        """Terminate the idle connections."""
         while self._idle:
             link = self._idle.pop()
             link.connection.terminate()
             self._forget(link)
 
     def probe(self) -> None:
-        """Ask the idle connections for an answer; those that give none in time are closed."""
+        """Test the idle connections. Those that do not answer in time are closed."""
         idle, self._idle = self._idle, []
         for link in idle:
             self._start(link, self._loop.time() + PROBE)
@@ -207,9 +206,9 @@ class Connections:
         now: float | None = None,
         reads: bool = False,
     ) -> list[asyncpg.Record]:
-        """The rows of a statement on a connection that the caller holds, be it one beyond the pool.
+        """The rows of a statement on a connection that the caller holds, in or outside the pool.
 
-        ``now`` is the loop's time, from a caller that has just asked for it.
+        ``now`` is the loop's time, if the caller has just read it.
         """
         pools = self.pools
         pools.observe("statement", 1)
@@ -219,7 +218,7 @@ class Connections:
             prepared = await link.prepared(statement, self.address.bouncer)
             rows = await prepared.fetch(*arguments)
         except _STALE_PLAN as error:
-            link.connection.terminate()  # a migration changed a table: the next connection plans anew
+            link.connection.terminate()  # a migration changed a table: a new connection makes new plans
             raise StoreUnavailable("The database's schema changed just now.", hint="Try again.") from error
         except DRIVER_ERRORS as error:
             raise self._failed(link, name, error) from error
@@ -250,7 +249,7 @@ class Connections:
     async def _run_within_limits(
         self, link: Link, name: str, arguments: tuple[Any, ...], limit: float
     ) -> list[asyncpg.Record]:
-        """Behind PgBouncer no session has settings, so a write is a transaction that has its own: those of the pool."""
+        """Run a write as a transaction with the pool's settings, because sessions have none behind PgBouncer."""
         async with self._explained(link, limit):
             await link.connection.execute(self._begin)
             try:
@@ -265,7 +264,7 @@ class Connections:
         return rows
 
     def _failed(self, link: Link, name: str, error: BaseException) -> ChatsysError:
-        """What the failure of a statement means to its caller; and what follows from it for the others."""
+        """Translate the failure of a statement, and apply its consequences to the other connections."""
         meaning = explained(link, error, self.address)
         if isinstance(meaning, ReadOnlyDatabase):
             self.pools.renounce()
@@ -278,11 +277,14 @@ class Connections:
         return meaning
 
     def _limit(self) -> float:
-        """Until when a call may take."""
+        """The deadline of a call."""
         return DEADLINE.get() or self._loop.time() + self.pools.whole
 
     def _start(self, link: Link, limit: float, now: float | None = None) -> None:
-        """A statement begins: it has its usual time, up to the call's limit or, where that is a late one, all of it."""
+        """Set the deadline of a statement: the usual limit or the call's limit, whichever is earlier.
+
+        A call with an unusually late limit gives its statements all of that time.
+        """
         if now is None:
             now = self._loop.time()
         usual = now + self.pools.statement
@@ -291,7 +293,7 @@ class Connections:
             self._look = self._loop.call_later(LOOK, self._look_at_all)
 
     def _look_at_all(self) -> None:
-        """End the statements and the waiting that are overdue."""
+        """End overdue statements and waits."""
         now = self._loop.time()
         busy = overdue = False
         self._apart = {link for link in self._apart if not link.connection.is_closed()}
@@ -319,10 +321,10 @@ class Connections:
             self.pools.outages.failed("", error)
         return error
 
-    # -- who has which connection
+    # -- lending connections
 
     async def _checkout(self, limit: float) -> Link:
-        """An open connection, a new one, or the next that is given back."""
+        """An idle connection, a new one, or the next one that is returned."""
         while self._idle:
             link = self._idle.pop()
             if not link.connection.is_closed():
@@ -356,7 +358,7 @@ class Connections:
             self._idle.append(link)
 
     def _next_waiter(self) -> asyncio.Future[Link] | None:
-        """Who waits longest, no longer in the queue."""
+        """Take the longest waiter from the queue; None if nobody waits."""
         while self._waiting:
             waiter, _ = self._waiting.popleft()
             if not waiter.done():
@@ -368,18 +370,18 @@ class Connections:
         self._open -= 1
 
     def _grow(self) -> None:
-        """Begin to make a connection for each who waits, as far as there may be more."""
+        """Start opening a connection for each waiter, within ``size``."""
         while self._open < self._size and self._connecting < len(self._waiting) and not self._closed:
             if self._links and self._loop.time() < self._full_until:
-                return  # the server has no slot left: those who wait get ours when they come back
+                return  # the server has no slot left: waiters get the connections that are returned
             self._open += 1
             self._connecting += 1
             self._spawn(self._add())
 
     async def _add(self) -> None:
-        """Make a connection and give it to who waits longest; a failure is told to one of them.
+        """Open a connection for the longest waiter. If that fails, one waiter gets the error.
 
-        One that was begun before the server ended connections tells nothing about the server now, and is made anew.
+        An attempt from before the server ended connections says nothing about the server now, and is repeated.
         """
         generation, begun = self.pools.generation, time.monotonic()
         try:
@@ -439,10 +441,10 @@ _LIMITS = ("statement_timeout", "lock_timeout", "synchronous_commit")
 
 
 def _begin(settings: dict[str, str]) -> str:
-    """Begins a transaction with the settings that limit it, in one round trip."""
+    """The text that begins a transaction with these limits, in one round trip."""
     return "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{settings[name]}'" for name in _LIMITS if name in settings)])
 
 
 def _own_fault(error: BaseException) -> bool:
-    """True where a statement and not the database is to blame: it met a lock, or ran for too long."""
+    """Whether the statement caused the error, not the database: it met a lock or ran too long."""
     return getattr(error, "sqlstate", None) in ("55P03", "57014", "40001", "40P01")

@@ -1,12 +1,12 @@
-"""Group commit: writes that arrive while a flush is under way form the next one.
+"""Group commit: the writes that arrive during a flush form the next flush.
 
-A write adds no wait when the writer is idle: the first one is flushed at once, alone. One flush is one statement, hence
-one transaction and one durable commit for all who wait; each gets its own outcome. A waiter that is cancelled changes
-nothing for the others, nor for its own write.
+If the writer is idle, a write is flushed at once, alone. One flush is one statement, and so one transaction and one
+durable commit for all its writes; each write gets its own outcome. Cancelling a waiter affects neither its own write nor
+the others.
 
-A flush that meets a row which somebody else has locked is split: the writes that need that row wait for it in a queue
-of its own, and so do later ones; all others go on. It takes a moment to learn that a row is locked. Writes that come in
-that moment and need no row of the slow flush are flushed beside it.
+If a flush meets a row that another transaction has locked, the writer splits it: the writes that need this row, and
+later ones that need it, wait in a queue of their own; all others continue. It takes a moment to learn that a row is
+locked. Writes that arrive in that moment, and need no row of the slow flush, are flushed beside it.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 BATCH = 512
-"""Rows in one flush at most: it bounds the time that a row waits for its neighbours."""
+"""Maximum rows of a flush. It bounds how long a row waits for the others."""
 
 REPEATS = 5
-"""How often a flush is tried that met other servers' writes."""
+"""Maximum attempts of a flush that collides with writes of other servers."""
 
 PATIENCE = 4.5
-"""Seconds from a write until its outcome, unless the store is told otherwise."""
+"""Default of the maximum seconds from a write to its outcome."""
 
 LOCK_WAIT = 0.5
 """Seconds for which one attempt waits for a locked row."""
 
 SLOW = 0.005
-"""Seconds after which a flush may be called slow: those behind it that need no row of it are stored beside it."""
+"""Minimum seconds after which a flush counts as slow."""
 
 SLOWER = 3.0
-"""How many times as long as usual such a flush has taken; the usual time is an average with a weight of 1/16."""
+"""A slow flush takes this many times the usual duration, a moving average with weight 1/16."""
 
 LEAST = 0.25
-"""Seconds that a flush gets however long its first write has waited."""
+"""Minimum seconds for a flush, however long its first write has waited."""
 
 QUEUE = "the queue of writes"
-"""What an outage is called in which it was full."""
+"""Name of the outage in which the queue is full."""
 
 _LATE = "A write waited for the database for too long."
 _AGAIN = "Try again."
 
 
 class Repeat(Exception):
-    """Raised by a flush that met another server's write halfway: nothing was stored, do it again."""
+    """Raised by a flush that collided with a write of another server. Nothing was stored: repeat it."""
 
     def __init__(self, reason: ChatsysError) -> None:
         super().__init__(reason.message)
@@ -61,17 +61,18 @@ class Repeat(Exception):
 
 
 class Locked(Repeat):
-    """Raised by a flush that met a row which somebody else has locked: nothing was stored."""
+    """Raised by a flush that met a row locked by another transaction. Nothing was stored."""
 
 
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | BaseException]]]
 
 
 class Locks(NamedTuple, Generic[Item]):
-    """What a writer asks about rows that others may have locked.
+    """How a writer learns which rows other transactions have locked.
 
-    ``of`` names the rows that a write needs, those that fewest others need first, and ``blocked`` which of some are
-    locked. ``wait`` returns when one is free, and raises ``Locked`` after LOCK_WAIT seconds; it holds nothing itself.
+    ``of`` returns the rows that a write needs; rows that few other writes need come first. ``blocked`` returns which of
+    the given rows are locked. ``wait`` returns when a row is free, without locking it, and raises ``Locked`` after
+    LOCK_WAIT seconds.
     """
 
     of: Callable[[Item], Sequence[Hashable]]
@@ -80,9 +81,9 @@ class Locks(NamedTuple, Generic[Item]):
 
 
 class _Queue(Generic[Item, Outcome]):
-    """What waits, each with its future and the time it came; and the task that flushes it.
+    """The waiting writes, each with its future and its time of arrival, and the task that flushes them.
 
-    Before the next flush, all of ``rows`` must be free.
+    The next flush begins when all ``rows`` are free.
     """
 
     def __init__(self, *rows: Hashable) -> None:
@@ -92,14 +93,14 @@ class _Queue(Generic[Item, Outcome]):
 
 
 class Writer(Generic[Item, Outcome]):
-    """A queue of writes; one beside it while a flush is slow; and one for each row that is locked at the moment.
+    """A queue of writes, a second one beside it while a flush is slow, and one for each locked row.
 
-    ``flush`` stores a batch and gives the outcomes in its order, an exception for a write that failed alone. When it
-    raises, nothing of the batch was stored: after ``Repeat`` the batch is tried again, after an error that one of the
-    rows may be to blame for, each row is tried alone. ``keys`` names what a batch must not hold twice; a further
-    write with such a key waits for the next flush.
+    ``flush`` stores a batch and returns the outcomes in the same order; the outcome of a write that failed alone is an
+    exception. If it raises, nothing of the batch was stored: after ``Repeat`` the writer repeats the batch; after an
+    error that one row may have caused, it stores each row alone. ``keys`` returns what a batch must not contain twice:
+    a second write with the same key waits for the next flush.
 
-    ``patience`` is the time in seconds from a write to its outcome. ``outages`` notes when the queue is full.
+    ``patience`` is the maximum time in seconds from a write to its outcome. ``outages`` records when the queue is full.
     """
 
     def __init__(
@@ -122,15 +123,17 @@ class Writer(Generic[Item, Outcome]):
         self._flush = flush
         self._queue: _Queue[Item, Outcome] = _Queue()
         self._beside: _Queue[Item, Outcome] = _Queue()
-        self._needed: set[Hashable] = set()  # by a slow flush and by what waits behind it
+        self._needed: set[Hashable] = set()  # rows of a slow flush and of the writes that wait behind it
         self._usual = SLOW
         self._aside: dict[Hashable, _Queue[Item, Outcome]] = {}
 
     def write(self, item: Item) -> asyncio.Future[Outcome]:
-        """Store one item with the next flush; its outcome, or what its own write met. Raises WriteQueueFull."""
+        """Store an item with the next flush. The future has its outcome or its error. Raises WriteQueueFull."""
         queue = self._queue_of(item) if self._aside or self._needed else self._queue
         if len(queue.entries) >= self._limit:
-            error = WriteQueueFull(hint="The database is slower than what is written; look with `chatsys monitor`.")
+            error = WriteQueueFull(
+                hint="Writes arrive faster than the database stores them; look with `chatsys monitor`."
+            )
             if self._outages is not None:
                 self._outages.failed(QUEUE, error)
             raise error
@@ -142,12 +145,12 @@ class Writer(Generic[Item, Outcome]):
         return outcome
 
     async def drain(self) -> None:
-        """Wait until everything that was queued is stored or refused."""
+        """Wait until every queued write is stored or refused."""
         while True:
             queues = [self._queue, self._beside, *self._aside.values()]
             for queue in queues:
                 if queue.task is not None and queue.rows and not queue.entries:
-                    queue.task.cancel()  # nobody waits for these rows
+                    queue.task.cancel()  # no write waits for these rows
             tasks = [queue.task for queue in queues if queue.task is not None]
             if not tasks:
                 return
@@ -192,9 +195,9 @@ class Writer(Generic[Item, Outcome]):
         return batch
 
     async def _settle(self, queue: _Queue[Item, Outcome], batch: Any) -> None:
-        """Store a batch and notify its waiters, whatever happens; only cancellation of the task itself gets out.
+        """Store a batch and notify its waiters in any case. Raises only if the task itself is cancelled.
 
-        What met a locked row in a queue that waits for one goes back to the head of that queue.
+        In the queue of a locked row, writes that meet a locked row again return to the head of the queue.
         """
         loop = asyncio.get_running_loop()
         batch = self._without_late(batch, loop.time())
@@ -204,7 +207,7 @@ class Writer(Generic[Item, Outcome]):
         slow = None
         if queue is self._queue:
             slow = loop.call_later(max(SLOW, SLOWER * self._usual), self._go_beside, batch)
-        token = DEADLINE.set(deadline)  # as ``until``, for what each message costs
+        token = DEADLINE.set(deadline)  # like ``until``, but cheaper: this runs for each message
         try:
             queue.entries.extendleft(reversed(await self._store(queue, batch, deadline)))
         except asyncio.CancelledError:
@@ -216,11 +219,11 @@ class Writer(Generic[Item, Outcome]):
                 slow.cancel()
         if self._needed and queue is self._queue:
             self._needed.clear()
-            if self._beside.task is not None:  # what comes now may need the same rows, and must be stored after it
+            if self._beside.task is not None:  # later writes may need the same rows and must be stored after it
                 await asyncio.wait([self._beside.task])
 
     def _without_late(self, batch: Any, now: float) -> Any:
-        """The batch without the writes whose time is over: they are refused."""
+        """Refuse the writes that have waited too long. Returns the others."""
         if batch[0][2] + self._patience > now:
             return batch
         late = [entry for entry in batch if entry[2] + self._patience <= now]
@@ -228,7 +231,7 @@ class Writer(Generic[Item, Outcome]):
         return [entry for entry in batch if entry[2] + self._patience > now]
 
     async def _store(self, queue: _Queue[Item, Outcome], batch: Any, deadline: float) -> Any:
-        """Store a batch. Returns those of its writes, in order, that must wait for ``queue.rows`` first."""
+        """Store a batch. Returns, in order, the writes that must first wait for ``queue.rows``."""
         loop = asyncio.get_running_loop()
         error: BaseException | None = None
         repeats = 0
@@ -246,10 +249,12 @@ class Writer(Generic[Item, Outcome]):
                 error = repeat.reason
                 repeats += 1
             except Exception as failure:
-                if isinstance(failure, StoreError) and type(failure) is not StoreError:  # the database's own state
+                if (
+                    isinstance(failure, StoreError) and type(failure) is not StoreError
+                ):  # the state of the database, not one row
                     _notify_all(batch, failure)
                     return ()
-                error = failure  # one bad row, or a fault: whose it is shows when each is tried alone
+                error = failure  # storing each row alone shows which one caused it
                 break
             else:
                 for (_, future, _), outcome in zip(batch, outcomes, strict=True):
@@ -269,10 +274,10 @@ class Writer(Generic[Item, Outcome]):
                 return batch[number:]
         return ()
 
-    # -- a flush that is slow, most likely since a row is locked
+    # -- a flush that is slow, most likely because a row is locked
 
     def _go_beside(self, batch: Any) -> None:
-        """Let what needs no row of this batch, nor of what waits for such a row, be stored beside it."""
+        """Store writes beside this slow batch if they need none of its rows, directly or behind another write."""
         for entry in batch:
             self._needed.update(self._needs(entry[0]))
         waiting = list(self._queue.entries)
@@ -285,7 +290,7 @@ class Writer(Generic[Item, Outcome]):
     def _needs(self, item: Item) -> Sequence[Hashable]:
         return (*self._locks.of(item), *self._keys(item))
 
-    # -- rows that somebody else has locked
+    # -- rows that other transactions have locked
 
     def _queue_of(self, item: Item) -> _Queue[Item, Outcome]:
         needs = self._needs(item)
@@ -300,10 +305,10 @@ class Writer(Generic[Item, Outcome]):
         return self._queue
 
     async def _freed(self, queue: _Queue[Item, Outcome]) -> bool:
-        """Wait until the queue's rows are free; false if for some time nobody has needed them any more.
+        """Wait until the queue's rows are free. Returns False once no write has needed them for ``patience`` seconds.
 
-        Until then the queue stays, even when everybody in it was refused, so that later writes do not meet the locked
-        row in a common flush.
+        Until then the queue remains, even if all its writes were refused, so that later writes do not meet the locked
+        row in a shared flush.
         """
         loop = asyncio.get_running_loop()
         reason: BaseException = StoreUnavailable(_LATE, hint=_AGAIN)
@@ -325,20 +330,23 @@ class Writer(Generic[Item, Outcome]):
                 reason = locked.reason
             except (Repeat, StoreUnavailable) as failure:
                 reason = failure.reason if isinstance(failure, Repeat) else failure
-                await asyncio.sleep(LOCK_WAIT / 10)  # it may have failed at once
+                await asyncio.sleep(LOCK_WAIT / 10)  # it may have failed immediately
             else:
                 queue.rows = ()
                 return True
 
     async def _without_locked(self, queue: _Queue[Item, Outcome], batch: Any) -> Any:
-        """What of a batch stays in its queue. The rest goes to the queues of the rows that it waits for.
+        """Move the writes that need a locked row to the queue of that row. Returns the others.
 
-        Where a queue waits for a row, all that is in it needs that row and stays; ``rows`` tells what it must wait for.
+        In the queue of a locked row all writes need that row, so they stay, and ``rows`` says what to wait for.
         """
         needed = {row for entry in batch for row in self._locks.of(entry[0])}
         try:
             locked = set(await self._locks.blocked(needed))
-        except (Repeat, StoreUnavailable):  # whole tables are locked, or the database is away: the next try shows
+        except (
+            Repeat,
+            StoreUnavailable,
+        ):  # whole tables are locked, or the database is unavailable: the next attempt shows which
             return batch
         if queue is not self._queue and queue is not self._beside:
             queue.rows = needed & locked
@@ -375,7 +383,7 @@ def _notify_all(entries: Any, error: BaseException) -> None:
 
 
 def _notify(future: asyncio.Future[Any], outcome: Any) -> None:
-    if future.done():  # its waiter was cancelled
+    if future.done():  # the waiter was cancelled
         return
     if isinstance(outcome, BaseException):
         future.set_exception(outcome)
