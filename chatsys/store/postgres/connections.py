@@ -25,10 +25,10 @@ from chatsys.store.postgres.statements import statements
 __all__ = ["DRIVER_ERRORS", "Connections", "Link", "Observe", "Pools", "explained"]
 
 Observe = Callable[[str, float], None]
-"""Called with a metric and its value: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
+"""Called with a metric and its value: ``statement`` 1, ``flush_rows`` rows, ``pool_wait`` or ``flush`` in seconds."""
 
 GRACE = 0.5
-"""Seconds beyond the statement timeout of the server before the connection is closed. The server's own way is gentler."""
+"""Seconds that the server's own statement timeout gets before the connection is closed."""
 
 LOOK = 0.1
 """Seconds between two checks for overdue statements."""
@@ -45,8 +45,8 @@ _STALE_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheE
 class Pools:
     """The address, limits and failures that the pools of one store share.
 
-    ``statement`` is the statement timeout in the server; the attribute is GRACE longer. A call waits at most ``wait`` for
-    a connection, and takes at most ``whole``. All in seconds.
+    ``statement`` is the statement timeout in the server; the attribute is GRACE longer. A call waits at most ``wait``
+    for a connection, and takes at most ``whole``. All in seconds.
     """
 
     def __init__(self, connector: Connector, *, statement: float, observe: Observe) -> None:
@@ -134,7 +134,7 @@ class Connections:
         return await self._once(name, arguments, limit, reads=True)
 
     async def write(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of a statement that is executed at most once. It is repeated only after a read-only server refused it."""
+        """The rows of a statement that runs at most once. It is repeated only if a read-only server refused it."""
         now = self._loop.time()
         limit = DEADLINE.get() or now + self.pools.whole
         try:

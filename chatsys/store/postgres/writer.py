@@ -1,8 +1,8 @@
 """Group commit: the writes that arrive during a flush form the next flush.
 
 If the writer is idle, a write is flushed at once, alone. One flush is one statement, and so one transaction and one
-durable commit for all its writes; each write gets its own outcome. Cancelling a waiter affects neither its own write nor
-the others.
+durable commit for all its writes; each write gets its own outcome. Cancelling a waiter affects neither its own write
+nor the others.
 
 If a flush meets a row that another transaction has locked, the writer splits it: the writes that need this row, and
 later ones that need it, wait in a queue of their own; all others continue. It takes a moment to learn that a row is
@@ -131,9 +131,7 @@ class Writer(Generic[Item, Outcome]):
         """Store an item with the next flush. The future has its outcome or its error. Raises WriteQueueFull."""
         queue = self._queue_of(item) if self._aside or self._needed else self._queue
         if len(queue.entries) >= self._limit:
-            error = WriteQueueFull(
-                hint="Writes arrive faster than the database stores them; look with `chatsys monitor`."
-            )
+            error = WriteQueueFull(hint="The database is slower than the writes; look with `chatsys monitor`.")
             if self._outages is not None:
                 self._outages.failed(QUEUE, error)
             raise error
@@ -249,9 +247,7 @@ class Writer(Generic[Item, Outcome]):
                 error = repeat.reason
                 repeats += 1
             except Exception as failure:
-                if (
-                    isinstance(failure, StoreError) and type(failure) is not StoreError
-                ):  # the state of the database, not one row
+                if isinstance(failure, StoreError) and type(failure) is not StoreError:  # not one row
                     _notify_all(batch, failure)
                     return ()
                 error = failure  # storing each row alone shows which one caused it
@@ -346,7 +342,7 @@ class Writer(Generic[Item, Outcome]):
         except (
             Repeat,
             StoreUnavailable,
-        ):  # whole tables are locked, or the database is unavailable: the next attempt shows which
+        ):  # a locked table or an outage: the next attempt shows
             return batch
         if queue is not self._queue and queue is not self._beside:
             queue.rows = needed & locked
