@@ -54,7 +54,7 @@ def test_one_command_starts_a_server_loads_it_and_reports(
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
     run = json.loads((folder / "result.json").read_text())
-    (repetition,) = run["turns"]
+    (repetition,) = run["repetitions"]
     assert_nothing_lost(repetition["locust"])
     assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
     timed = ("POST /api/auth/login", "connect websocket", "ack join", "load message-history", "ack send-message")
@@ -205,7 +205,7 @@ def test_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> Non
     environ = ENVIRON | {"DATABASE_URL": postgres_url}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
-    (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
+    (repetition,) = json.loads((folder / "result.json").read_text())["repetitions"]
     assert repetition["store"] == "postgresql"
     audit = repetition["locust"]["audit"]
     assert audit["incomplete"] == []
@@ -283,7 +283,7 @@ def test_ctrl_c_in_a_terminal_ends_the_whole_command_with_a_report(tmp_path: Pat
     assert b"Verdict: INTERRUPTED. Report: " in said
     assert b"Traceback" not in said
     (folder,) = tmp_path.iterdir()
-    (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
+    (repetition,) = json.loads((folder / "result.json").read_text())["repetitions"]
     assert_nothing_lost(repetition["locust"])
     assert (folder / "index.html").exists()
 
