@@ -56,8 +56,8 @@ def _judged(claim: Claim, found: ClaimFinding | None) -> Judgement:
     else:
         kept = [part.kept for part in found.parts]
         verdict = names.HOLDS if all(kept) else names.PARTLY if any(kept) else names.FAILS
-    told = {field: getattr(claim, field) for field in ("title", "guide", "promise", "rule")}
-    return Judgement(claim=claim.name, verdict=verdict, samples=claim.evidence, **told, **found._asdict())
+    copied = {field: getattr(claim, field) for field in ("title", "guide", "promise", "rule")}
+    return Judgement(claim=claim.name, verdict=verdict, samples=claim.evidence, **copied, **found._asdict())
 
 
 def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], ClaimFinding | None]:

@@ -306,10 +306,10 @@ def test_host_without_a_scheme_is_refused_in_one_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_server_that_is_not_chatsys_is_named_in_one_line(stock_server: str, tmp_path: Path) -> None:
-    done = locust("--host", stock_server, "--users", "2", "--accounts", str(tmp_path / "accounts.json"))
+def test_server_that_is_not_chatsys_is_named_in_one_line(reference_server: str, tmp_path: Path) -> None:
+    done = locust("--host", reference_server, "--users", "2", "--accounts", str(tmp_path / "accounts.json"))
     assert done.returncode == 1
-    assert f"is {stock_server} a chatsys server?" in done.stderr
+    assert f"is {reference_server} a chatsys server?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -319,9 +319,9 @@ def test_impossible_value_is_refused_at_once() -> None:
     assert "--interval 0: a user's messages must be more than 0 seconds apart." in done.stderr
 
 
-def test_taken_port_is_reported_with_a_remedy(stock_server: str) -> None:
-    port = stock_server.rpartition(":")[2]
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--host", stock_server]
+def test_taken_port_is_reported_with_a_remedy(reference_server: str) -> None:
+    port = reference_server.rpartition(":")[2]
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--host", reference_server]
     page = subprocess.run(
         [*command, "--web-port", port], cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False
     )
