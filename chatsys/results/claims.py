@@ -274,7 +274,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("multi_server", "Several servers, one database", "yes", "Several servers can share one PostgreSQL.",
           "Members on two servers get each message of one room once, in order. The throughput that a second worker adds"
           " is stated and not judged, because the database and the load generator share the processors.",
-          _two_servers, f"{RESULT}: counts and marks"),
+          _two_servers, f"{RESULT}: counts and targets"),
     Claim("clients", "Clients need no change", "yes", "No client-side changes.",
           "One client performs every operation over HTTP and Socket.IO on both stores, and each answer is correct.",
           _same_client, f"{SAMPLES}: depths http and socket"),

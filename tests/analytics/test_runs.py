@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,7 @@ def test_load_test_of_schema_version_1_gives_the_same_frames(tmp_path: Path) -> 
 
 def test_benchmark_of_schema_version_1_gives_the_same_frames(tmp_path: Path) -> None:
     run = bench(tmp_path)
+    read: tuple[Callable[[runs.Run], pd.DataFrame], ...]
     read = (runs.baselines, runs.distributions, runs.samples, runs.growth)
     frames = [each(run) for each in read]
     older = run.record | {"schema_version": 1}
