@@ -7,6 +7,7 @@ unit and its help. ``python -m chatsys.settings`` prints docs/SETTINGS.md from t
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import secrets
@@ -20,6 +21,8 @@ from typing import Any
 from dotenv import dotenv_values
 
 from chatsys.errors import OperatorError, SettingsError
+
+logger = logging.getLogger(__name__)
 
 SECRET_BYTES = 32
 SMALLEST_DB_POOL = 7
@@ -51,13 +54,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting as an operator sees it."""
+    """One setting as an operator sees it. Its ``old_name``, if it has one, is still accepted with a warning."""
 
     field: str
     name: str
     default: str
     kind: Kind
     about: str
+    old_name: str = ""
 
 
 def _whole(lowest: int, highest: int, unit: str = "") -> Kind:
@@ -109,12 +113,12 @@ _SECRET = Kind(
 )
 
 
-def _setting(name: str, text: str | None, kind: Kind, about: str, *, unset: str = "unset") -> Any:
+def _setting(name: str, text: str | None, kind: Kind, about: str, *, unset: str = "unset", old_name: str = "") -> Any:
     """A row of the table. ``text`` is the default as the environment would give it; the documentation calls None
     ``unset``.
     """
     default = None if text is None else kind.read(text)
-    return field(default=default, metadata={"row": (name, unset if text is None else text, kind, about)})
+    return field(default=default, metadata={"row": (name, unset if text is None else text, kind, about, old_name)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +186,9 @@ class Settings:
         "the server answers a request with 408, and closes the connection.")
     stalled_within: float = _setting("CHATSYS_STALLED_WITHIN", "30", _seconds(0.1, 3600),
         "How long a connection may read nothing while data waits for it, before the server closes it.")
-    frames_per_turn: int = _setting("CHATSYS_FRAMES_PER_TURN", "32", _whole(1, 100_000, "frames"),
-        "Frames of one connection that the server handles in one iteration of the event loop.")
+    frames_per_iteration: int = _setting("CHATSYS_FRAMES_PER_ITERATION", "32", _whole(1, 100_000, "frames"),
+        "Frames of one connection that the server handles in one iteration of the event loop.",
+        old_name="CHATSYS_FRAMES_PER_TURN")
     fragments: int = _setting("CHATSYS_FRAGMENTS", "4096", _whole(1, 1_000_000, "frames"),
         "Frames into which a client may split one message. With more, the server closes the connection.")
     attachments: int = _setting("CHATSYS_ATTACHMENTS", "10", _whole(0, 1000, "attachments"),
@@ -243,11 +248,15 @@ def read_settings(
 ) -> Settings:
     """The settings from ``overrides`` (by variable name; None means not given), else the environment, else ``.env``.
 
-    An empty text means unset. Raises SettingsError for a value that is not allowed, for a ``CHATSYS_`` variable that
-    does not exist, and in production for a missing JWT_SECRET, unless ``serving`` is false: a command that signs no
-    token needs no secret.
+    An empty text means unset. Logs a warning for each old name that is used. Raises SettingsError for a value that is
+    not allowed, for a ``CHATSYS_`` variable that does not exist, and in production for a missing JWT_SECRET, unless
+    ``serving`` is false: a command that signs no token needs no secret.
     """
-    given = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
+    written, environment = _dotenv(folder / ".env"), os.environ if environ is None else environ
+    for old, name in _old_names().items():
+        if written.get(old) or environment.get(old):
+            logger.warning("The setting %s is now called %s. The old name still works.", old, name)
+    given = {**_renamed(written), **_renamed(environment)}
     given.update({name: value for name, value in (overrides or {}).items() if value is not None})
     _refuse_unknown(given)
     values = {row.field: _read(row, given[row.name]) for row in rows() if given.get(row.name)}
@@ -275,8 +284,8 @@ def explained(environ: Mapping[str, str] | None = None, folder: Path = Path()) -
     Raises SettingsError for a value that a server would refuse.
     """
     read_settings(None, environ, folder)
-    given = os.environ if environ is None else environ
-    written = _dotenv(folder / ".env")
+    given = _renamed(os.environ if environ is None else environ)
+    written = _renamed(_dotenv(folder / ".env"))
     found = []
     for row in rows():
         origin = "environment" if given.get(row.name) else ".env" if written.get(row.name) else "default"
@@ -324,14 +333,32 @@ def markdown() -> str:
         "",
         "The server reads these environment variables once, at its start. It also reads a `.env` file in the working",
         "directory; the environment takes precedence. An empty value means unset. The server refuses to start with a",
-        "value that is not allowed, or with a `CHATSYS_` variable that is not in this table.",
+        "value that is not allowed, or with a `CHATSYS_` variable that is not in this table. It still accepts the old",
+        "name of a setting, and logs a warning.",
         "",
         "| variable | default | unit | allowed | |",
         "|---|---|---|---|---|",
-        *(f"| `{row.name}` | `{row.default}` | {row.kind.unit} | {row.kind.allowed} | {row.about} |" for row in rows()),
+        *map(_line, rows()),
         "",
     ]
     return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    about = f"{row.about} Old name: `{row.old_name}`." if row.old_name else row.about
+    return f"| `{row.name}` | `{row.default}` | {row.kind.unit} | {row.kind.allowed} | {about} |"
+
+
+def _old_names() -> dict[str, str]:
+    """Old name -> present name."""
+    return {row.old_name: row.name for row in rows() if row.old_name}
+
+
+def _renamed(given: Mapping[str, str]) -> dict[str, str]:
+    """The variables with their present names. A present name takes precedence over an old one."""
+    old = _old_names()
+    found = {old[name]: text for name, text in given.items() if name in old}
+    return found | {name: text for name, text in given.items() if name not in old}
 
 
 def _dotenv(path: Path) -> dict[str, str]:

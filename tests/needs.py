@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 DATABASES = {"postgres_server", "postgres15_server", "lab_server", "tls"}
-PROCESSES = {"wheel", "scratch", "stock_server", "any_server"}
+PROCESSES = {"wheel", "scratch", "reference_server", "any_server"}
 FOLDERS = {"browser", "conformance", "flow"}
 
 _STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system", "pty.spawn"}

@@ -127,15 +127,15 @@ def load(run: Run) -> NotebookAnswer:
     """Whether the load test passed, how long users waited, and whether every message arrived."""
     points = []
     pushes = runs.distribution(run)
-    turns = _rows(runs.turns(run))
-    for turn in turns:
-        part = pushes[pushes["turn"].eq(turn.turn) & ~pushes["name"].str.endswith("(service)")]
+    for each in _rows(runs.repetitions(run)):
+        part = pushes[pushes["repetition"].eq(each.repetition) & ~pushes["name"].str.endswith("(service)")]
         waits = ""
         if len(part):
             half, tail = _weighted(part, 0.5), _weighted(part, 0.99)
             waits = f"; half of {part['samples'].sum():,} pushes took at most {_ms(half)}, 99 % at most {_ms(tail)}"
-        why = f" ({turn.reasons})" if turn.reasons else ""
-        points.append(f"Turn {turn.turn}, {turn.users:,} users on {_store(turn.store)}: {turn.verdict}{why}{waits}")
+        why = f" ({each.reasons})" if each.reasons else ""
+        what = f"Repetition {each.repetition}, {each.users:,} users on {_store(each.store)}"
+        points.append(f"{what}: {each.verdict}{why}{waits}")
     found, bold = runs.audit(run), "This run audited nothing."
     if len(found):
         wrong = {name: int(found[name].sum()) for name in DEVIATIONS if name in found}  # an older run has fewer
@@ -208,15 +208,15 @@ def _searched(run: Run) -> tuple[str, list[str]]:
 
 def _per_core(run: Run) -> list[str]:
     points = []
-    for turn in _rows(runs.turns(run).drop_duplicates("store")):
-        line = runs.timeline(run, int(turn.turn))
+    for repetition in _rows(runs.repetitions(run).drop_duplicates("store")):
+        line = runs.timeline(run, int(repetition.repetition))
         steady = line[line["users"] >= line["users"].max()]
         cpu, users = steady["server_cpu_ratio"].mean(), int(line["users"].max())
         if cpu > 0 and users:
             share = f"{cpu:.0%}".replace("%", " %")
             points.append(
-                f"{users:,} users on {_store(turn.store)} took {share} of a core of the server. In proportion, one "
-                f"core would carry about {rounded(users / cpu)} users (calculated, not measured)"
+                f"{users:,} users on {_store(repetition.store)} took {share} of a core of the server. In proportion, "
+                f"one core would carry about {rounded(users / cpu)} users (calculated, not measured)"
             )
     return points
 

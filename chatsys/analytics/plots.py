@@ -32,7 +32,6 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "memory": {"color": "#0072b2", "marker": "o", "linestyle": "-", "label": "memory"},
     "postgresql": {"color": "#d55e00", "marker": "s", "linestyle": "--", "label": "PostgreSQL"},
 }
-_LOOKS["postgres"] = _LOOKS["postgresql"]
 _LOOKS["asyncpg"] = {"color": "#a6528a", "marker": "^", "linestyle": "-.", "label": "bare asyncpg"}
 _LOOKS["pgbench"] = {"color": "#8a7000", "marker": "v", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "label": "pgbench"}
 _LOOKS["python"] = {"color": "#00805c", "marker": "D", "linestyle": ":", "label": "bare Python"}
@@ -102,7 +101,7 @@ def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None
 
 
 @_picture()
-def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str = "How long calls take") -> None:
+def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "subject", title: str = "How long calls take") -> None:
     """``runs.distributions``, ``runs.samples`` or ``runs.distribution``: the cumulative share, a line per ``by``."""
     for number, (name, part) in enumerate(frame.groupby(by, sort=True)):
         values, shares = _shares(part)
@@ -218,7 +217,7 @@ def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
     axes.set_ylabel("message to recipient")
     axes.tick_params(labelbottom=False)
     store = _look(str(frame.attrs.get("store", "")), 0)["label"]
-    axes.set_title(title or f"A load test over time: {store}, turn {frame.attrs['turn']}", pad=26)
+    axes.set_title(title or f"A load test over time: {store}, repetition {frame.attrs['repetition']}", pad=26)
     _legend_above(axes)
     below.plot(seconds, frame["users"], color="#1c2024", marker="")
     below.set_ylim(bottom=0)

@@ -22,8 +22,8 @@ from chatsys import __version__
 from chatsys.analytics.catalogue import QUERIES
 from chatsys.analytics.living import living_chat
 from chatsys.analytics.monitor import Monitor, MonitorWarning
-from chatsys.analytics.runs.files import SCHEMA_VERSION
 from chatsys.analytics.snapshots import diff
+from chatsys.results.upgrades import SCHEMA_VERSION
 
 SECONDS = 30.0
 _SAMPLED = {"read_lag": {"messages": 500}, "delivery_lag": {"messages": 500}}

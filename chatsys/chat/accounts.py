@@ -41,7 +41,7 @@ async def register(chat: Chat, fields: Fields, address: str = "") -> tuple[User,
         *_profile_errors(fields),
     )
     username: str = fields["username"]
-    async with chat.passwords.turn(address):
+    async with chat.passwords.slot(address):
         password_hash = await chat.passwords.hash(fields["password"])
     now = chat.clock.now()
     user = User(
@@ -79,7 +79,7 @@ async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
         limit=chat.limits.login_attempts,
         window=timedelta(seconds=chat.limits.login_window),
     )
-    async with chat.passwords.turn(address):
+    async with chat.passwords.slot(address):
         user, failures = await chat.store.find_login(attempt)
         _refuse_attempt(chat, attempt, failures)
         known = await chat.passwords.matches(password, user.password_hash if user else None)
@@ -138,7 +138,7 @@ async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fi
     )
     password_hash = None
     if isinstance(current, str) and isinstance(new, str):
-        async with chat.passwords.turn(address):
+        async with chat.passwords.slot(address):
             if not await chat.passwords.matches(current, user.password_hash):
                 raise errors.WrongPassword
             password_hash = await chat.passwords.hash(new)

@@ -13,8 +13,8 @@ from chatsys.chat.clock import Clock
 from chatsys.chat.endings import Endings
 from chatsys.chat.fanout import Fanout, NullFanout
 from chatsys.chat.passwords import Passwords
+from chatsys.chat.slots import FairSlots
 from chatsys.chat.tokens import Tokens
-from chatsys.chat.turns import Turns
 from chatsys.store.contract import Store
 
 PAUSE = 0.1
@@ -62,7 +62,7 @@ class Chat:
     tokens: Tokens
     passwords: Passwords
     endings: Endings
-    reads: Turns
+    reads: FairSlots
     fanout: Fanout = field(default_factory=NullFanout)
     clock: Clock = field(default_factory=Clock)
     limits: ChatLimits = field(default_factory=ChatLimits)
@@ -94,7 +94,7 @@ async def open_chat(
                 tokens=Tokens(secret, token_lifetime, previous_secret),
                 passwords=passwords,
                 endings=endings,
-                reads=Turns(limits.reads, limits.waiting, limits.patience),
+                reads=FairSlots(limits.reads, limits.waiting, limits.patience),
                 fanout=fanout,
                 clock=clock,
                 limits=limits,

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import bcrypt
 
-from chatsys.chat.turns import Turns
+from chatsys.chat.slots import FairSlots
 from chatsys.model.rules import clean_surrogates
 
 T = TypeVar("T")
@@ -29,13 +29,13 @@ _USED_BYTES = 72  # bcrypt reads no more; longer passwords are cut, as in the or
 class Passwords:
     """Hash and check passwords off the event loop. A context manager: leaving it ends its threads.
 
-    A caller first enters :meth:`turn`, where ``waiting`` callers may wait, each for at most ``patience`` seconds.
+    A caller first enters :meth:`slot`, where ``waiting`` callers may wait, each for at most ``patience`` seconds.
     """
 
     def __init__(self, waiting: int = 200, patience: float = 10.0) -> None:
         threads = max(2, os.cpu_count() or 2)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_lower_priority)
-        self._turns = Turns(threads + 1, waiting, patience)  # one reads its account while the others compute
+        self._slots = FairSlots(threads + 1, waiting, patience)  # one reads its account while the others compute
 
     def __enter__(self) -> Passwords:
         return self
@@ -43,9 +43,9 @@ class Passwords:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def turn(self, client: str) -> AbstractAsyncContextManager[None]:
+    def slot(self, client: str) -> AbstractAsyncContextManager[None]:
         """Wait for a thread, fairly between clients (by address). Raises Overloaded if that takes too long."""
-        return self._turns.turn(client)
+        return self._slots.slot(client)
 
     async def hash(self, password: str) -> str:
         """The bcrypt hash (cost 10) of the first 72 bytes."""

@@ -74,4 +74,4 @@ def _show(found: Diagnosis) -> None:
     skipped = f"; skipped: {', '.join(found.skipped)}" if found.skipped else ""
     count = len(found.findings)
     total = "no findings" if found.is_well else f"{count} finding{'' if count == 1 else 's'}"
-    console.print(Text(f"{found.database}: {found.asked} rules, {total}{skipped}."), soft_wrap=True)
+    console.print(Text(f"{found.database}: {found.applied} rules, {total}{skipped}."), soft_wrap=True)

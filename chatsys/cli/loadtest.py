@@ -161,10 +161,10 @@ def loadtest(
     )
     databases = lab.Databases(settings.database_url, settings.data_dir / "postgres", database_url)
     result, folder = lab.run(plan, reports, databases, typer.echo)
-    for turn in result.turns:
-        for reason in turn.reasons:
-            typer.echo(f"  turn {turn.number}, {turn.store}: {reason}")
-    if measured := [turn for turn in result.turns if turn.locust]:
+    for repetition in result.repetitions:
+        for reason in repetition.reasons:
+            typer.echo(f"  repetition {repetition.number}, {repetition.store}: {reason}")
+    if measured := [repetition for repetition in result.repetitions if repetition.locust]:
         from chatsys.lab.report.load import comparison
 
         typer.echo("\nTimes in ms: median, 99th percentile.")

@@ -14,7 +14,7 @@ from chatsys.database.connecting import connected, only_row
 from chatsys.database.progress import Report, silent
 
 BATCH = 1_000
-_TURN = 0x636C65616E  # "clean": two clean-ups at once take turns
+_LOCK = 0x636C65616E  # "clean": two clean-ups at once wait for each other
 
 # A session counts as dead only when its server is: one that is quiet for days is still somebody's.
 _DEAD_SESSIONS = """
@@ -97,7 +97,7 @@ class _Batches:
         while True:
             begun = time.monotonic()
             with self.connection.transaction():
-                self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
+                self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 count, size = batch()
             taken = time.monotonic() - begun
             self.longest = max(self.longest, taken)

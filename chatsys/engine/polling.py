@@ -125,7 +125,7 @@ class Endpoint:
             if body is None:
                 return None
             packets = decode_payload(body, PACKETS_MOST)
-            batch = self.engine.limits.frames_per_turn
+            batch = self.engine.limits.frames_per_iteration
             for start in range(0, len(packets), batch):
                 await self._yield(connection, start)
                 for data in packets[start : start + batch]:

@@ -88,9 +88,9 @@ class FairScheduler:
         self._queues.append(queue)
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._write_slice)
 
-    def _turn(self) -> None:
+    def _write_slice(self) -> None:
         left, written = SLICE, 0
         while self._queues and left > 0:
             queue = self._queues[0]
@@ -107,7 +107,7 @@ class FairScheduler:
                 self._queues.append(queue)
         metrics.deliveries.inc(written)
         if self._queues:
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._write_slice)
         else:
             self._scheduled = False
 
@@ -137,13 +137,13 @@ class Slices:
         self._calls.append(call)
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._run_slice)
 
-    def _turn(self) -> None:
+    def _run_slice(self) -> None:
         try:
             for _ in range(min(self._most, len(self._calls))):
                 self._calls.popleft()()
         finally:
             self._scheduled = bool(self._calls)
             if self._scheduled:
-                self._loop.call_soon(self._turn)
+                self._loop.call_soon(self._run_slice)

@@ -31,7 +31,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     unfinished_within: float = 30.0
     stalled_within: float = 30.0
     max_packet: int = 1_000_000
-    frames_per_turn: int = 32
+    frames_per_iteration: int = 32
     fragments: int = 4096
     attachments: int = 10
     byte_budget: int = 2_097_152

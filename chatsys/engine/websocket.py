@@ -66,8 +66,8 @@ class WebSocket(frames.FrameReader, asyncio.Protocol):
     =======  =================================  ================================================================
 
     ``stalled`` is true while the transport's buffer is above its high-water mark; the receiver must not write then.
-    One iteration of the event loop handles at most ``frames_per_turn`` frames; the rest waits for the next one. After
-    ITERATIONS_MOST in a row, the next ones follow every PACE seconds.
+    One iteration of the event loop handles at most ``frames_per_iteration`` frames; the rest waits for the next one.
+    After ITERATIONS_MOST in a row, the next ones follow every PACE seconds.
     ``registry`` is the web server's set of connections, which it shuts down when it stops.
     """
 
@@ -175,7 +175,7 @@ class WebSocket(frames.FrameReader, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle data from the peer."""
         if not self.closing:
-            self._take(self.read(data, self._engine.limits.frames_per_turn))
+            self._take(self.read(data, self._engine.limits.frames_per_iteration))
         else:  # refused: limit the dropped bytes too, since reading them takes time
             self._held += len(data)
             if self._held > self.max_size:
@@ -188,7 +188,7 @@ class WebSocket(frames.FrameReader, asyncio.Protocol):
         if self._pauses & _FULL:
             self._pauses |= _PARKED
             return
-        self._take(self.read(b"", self._engine.limits.frames_per_turn))
+        self._take(self.read(b"", self._engine.limits.frames_per_iteration))
         if not self.more:
             self._iterations = 0
             self._resume(_MORE)

@@ -201,7 +201,7 @@ def _load(url: str, folder: Path, say: Say) -> int:
     )
     with _live_report(folder, say):
         result, _ = loadtest.run(plan, folder / "load", loadtest.Databases(url, folder), lambda _: None)
-    driven = result.turns[0]
+    driven = result.repetitions[0]
     if driven.locust:
         total = driven.locust["audit"]["total"]
         say(

@@ -1,9 +1,8 @@
 """The record of a run: result.json, and two files with the samples.
 
 ``result.json`` is the whole :class:`Result`. ``samples.parquet`` has one row per call: experiment, operation,
-contestant (the subject), depth, size, round, microseconds. ``distributions.parquet`` has about fifty quantiles of each
-kind of sample. Each file is written atomically.
-
+subject, depth, size, round, microseconds. ``distributions.parquet`` has about fifty quantiles of each kind of sample.
+Each file is written atomically.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ __all__ = [
     "DISTRIBUTIONS", "RESULT", "SAMPLES", "Baseline", "Count", "Fit", "Judgement", "OperationResult", "Point", "Ratio",
     "RatioTarget", "Result", "Sampled", "StatementPlan", "Survival", "Timing", "load", "load_samples", "save", "summed",
 ]  # fmt: skip
-_TEXTS = ("experiment", "operation", "contestant", "depth")
+_TEXTS = ("experiment", "operation", "subject", "depth")
 
 
 class Sampled(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +51,7 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
 
     experiment: str
     operation: str
-    contestant: str
+    subject: str
     depth: str
     size: int
     round: int
@@ -71,14 +70,14 @@ def summed(samples: list[Sampled]) -> list[Distribution]:
     kinds: dict[distributions.Key, list[Samples]] = {}
     for each in samples:
         if len(each.microseconds):
-            key = (each.experiment, each.operation, each.contestant, each.depth, each.size)
+            key = (each.experiment, each.operation, each.subject, each.depth, each.size)
             kinds.setdefault(key, []).append(each.microseconds)
     return [distributions.distribution(key, np.concatenate(taken)) for key, taken in kinds.items()]
 
 
 def load_samples(folder: Path) -> list[Sampled]:
     """Read the samples of a run, one object per repetition."""
-    table = pq.read_table(folder / SAMPLES)
+    table = distributions.read_table(folder / SAMPLES)
     keys = [name for name in table.column_names if name != "microseconds"]
     repetitions: dict[tuple[Any, ...], list[float]] = {}
     columns = [table[name].to_pylist() for name in (*keys, "microseconds")]

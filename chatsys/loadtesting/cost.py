@@ -169,7 +169,7 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
     import gevent
     from locust.env import Environment
 
-    user_class, clients = _lean() if kind == LEAN else _stock()
+    user_class, clients = _lean() if kind == LEAN else _locust()
     user_class.host = host
     environment = Environment(user_classes=[user_class], host=host)
     runner = environment.create_local_runner()
@@ -235,7 +235,7 @@ def _lean() -> tuple[Any, list[Any]]:
     return Lean, clients
 
 
-def _stock() -> tuple[Any, list[Any]]:
+def _locust() -> tuple[Any, list[Any]]:
     import gevent
     from locust import task
     from locust.contrib.socketio import SocketIOUser
@@ -244,7 +244,7 @@ def _stock() -> tuple[Any, list[Any]]:
 
     clients: list[Any] = []
 
-    class Stock(SocketIOUser):
+    class Timed(SocketIOUser):
         """Locust's user, with a handler that times each push."""
 
         def on_start(self) -> None:
@@ -267,7 +267,7 @@ def _stock() -> tuple[Any, list[Any]]:
         def rest(self) -> None:
             gevent.sleep(3600)
 
-    return Stock, clients
+    return Timed, clients
 
 
 if __name__ == "__main__":

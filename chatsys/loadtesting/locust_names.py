@@ -1,6 +1,6 @@
 """The names of Locust that are replaced, each with its reason. No other module replaces a name of Locust.
 
-tests/house/test_private_names.py reads this table. It fails if a name is missing or its code has changed. Then read
+tests/project/test_private_names.py reads this table. It fails if a name is missing or its code has changed. Then read
 Locust's new source, adapt ``figures`` and ``recent``, run tests/loadtests, and put the new digest into the test.
 """
 

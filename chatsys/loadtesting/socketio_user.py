@@ -195,7 +195,7 @@ class SocketIOUser(User):
         FIGURES.failure(*LOST, cause)
 
     def _back(self) -> None:
-        FIGURES.timing("reconnect", self.transport).add(self.io.away)
+        FIGURES.timing("reconnect", self.transport).add(self.io.disconnected_ms)
         self.reconnected()
 
     def reconnected(self) -> None:

@@ -136,7 +136,7 @@ def _inside(result: Result, distributions: Sequence[Distribution]) -> list[Part]
         drawn = []
         for subject, label in (*STORES.items(), ("asyncpg", "bare asyncpg"), ("python", "plain Python")):
             key = ("table", name, subject, "store")
-            own = [d for d in distributions if (d.experiment, d.operation, d.contestant, d.depth) == key]
+            own = [d for d in distributions if (d.experiment, d.operation, d.subject, d.depth) == key]
             drawn += [(label, each.microseconds, SHARES) for each in own]
         if drawn:
             caption = f"{shown}, inside the process: cumulative share of calls."

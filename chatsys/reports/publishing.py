@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from chatsys.errors import OperatorError
-from chatsys.reports.records import LATEST, LOAD, PEERS, PREVIOUS, content, load
+from chatsys.reports.records import LATEST, LOAD, PEERS, PREVIOUS, content, load, present
 from chatsys.results.files import write_atomically
 from chatsys.results.run import DISTRIBUTIONS, RESULT, of_peers
 
@@ -28,8 +28,9 @@ def publish(run: Path, reports: Path) -> Path:
 
     Raises OperatorError if the run may not be quoted.
     """
-    record: dict[str, Any] = msgspec.json.decode(content(run / RESULT, run), type=dict[str, Any])
-    if "turns" in record:
+    written = content(run / RESULT, run)
+    record = present(msgspec.json.decode(written, type=dict[str, Any]), run / RESULT)
+    if "repetitions" in record:
         return _load_test(run, record, reports)
     result = load(run)
     if result.partial or not result.valid:
@@ -54,12 +55,12 @@ def _load_test(run: Path, record: dict[str, Any], reports: Path) -> Path:
     if record["verdict"] != "VALID":
         raise OperatorError(f"The load test {record['id']} is {record['verdict']}.", hint="Publish a VALID one.")
     folder = _emptied(reports / LOAD / record["plan"]["scenario"], run)
-    for turn in record["turns"]:
-        for figure in turn["locust"].get("figures", ()):
+    for repetition in record["repetitions"]:
+        for figure in repetition["locust"].get("figures", ()):
             figure["histogram"] = thinned(figure["histogram"])
         for name in _SECONDS:
-            lines = (run / turn["folder"] / name).read_bytes().splitlines()
-            write_atomically(folder / turn["folder"] / name, b"".join(map(_without_metrics, lines)))
+            lines = (run / repetition["folder"] / name).read_bytes().splitlines()
+            write_atomically(folder / repetition["folder"] / name, b"".join(map(_without_metrics, lines)))
     write_atomically(folder / RESULT, msgspec.json.encode(record) + b"\n")
     _pages(run, folder)
     return folder

@@ -10,7 +10,8 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.results.capacity import answer
 from chatsys.results.names import store
-from chatsys.results.run import RESULT, SCHEMA_VERSION, Result, of_peers
+from chatsys.results.run import RESULT, Result, of_peers
+from chatsys.results.upgrades import upgraded
 
 T = TypeVar("T")
 LATEST, PREVIOUS, PEERS, LOAD, RUNS = "latest", "previous", "peers", "load", "runs"
@@ -37,18 +38,17 @@ class _Head(msgspec.Struct):
 
     id: str
     created_at: str
-    schema_version: int = SCHEMA_VERSION
     plan: dict[str, Any] = {}
-    turns: list[dict[str, Any]] | None = None
+    repetitions: list[dict[str, Any]] | None = None
     verdict: str = ""
-    frames: dict[str, msgspec.Raw] | None = None
+    frames: dict[str, Any] | None = None
 
 
 def load(path: Path) -> Result:
     """Read a benchmark's record from a result.json or its folder. Raises OperatorError if there is none."""
     file = path / RESULT if path.is_dir() else path
     try:
-        return decoded(content(file, path), Result, file, SCHEMA_VERSION, "chatsys bench")
+        return decoded(content(file, path), Result, file)
     except msgspec.DecodeError as error:
         raise OperatorError(
             f"{file} is not the record of a benchmark run: {error}.", hint="`chatsys bench list` shows all runs."
@@ -68,18 +68,24 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
-def decoded(written: bytes, kind: type[T], file: Path, version: int, command: str) -> T:
-    """The record of ``kind`` that ``command`` wrote into ``file``.
+def decoded(written: bytes, kind: type[T], file: Path) -> T:
+    """The record of ``kind`` in ``file``, which any version so far may have written.
 
-    Raises msgspec.DecodeError if it is not such a record, OperatorError if its schema has another ``version``.
+    Raises msgspec.DecodeError if it is not such a record, OperatorError if a newer version wrote it.
     """
-    found = msgspec.json.decode(written, type=_Version).schema_version
-    if found != version:
+    record = msgspec.json.decode(written, type=dict[str, Any])
+    msgspec.convert(record, _Version)
+    return msgspec.convert(present(record, file), kind)
+
+
+def present(record: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The content of ``file`` with the names of this version. Raises OperatorError if a newer version wrote it."""
+    try:
+        return upgraded(record)
+    except ValueError as error:
         raise OperatorError(
-            f"{file} has schema_version {found}; this program reads {version}.",
-            hint=f"Read it with the version of chatsys that wrote it, or run `{command}` again.",
-        )
-    return msgspec.json.decode(written, type=kind)
+            f"{file} has {error}.", hint="Read it with the version of chatsys that wrote it, or make the run again."
+        ) from error
 
 
 def entries(reports: Path) -> list[Entry]:
@@ -113,12 +119,12 @@ def newest(reports: Path) -> Path:
 
 def _entry(file: Path, reports: Path) -> Entry:
     try:
-        head = msgspec.json.decode(file.read_bytes(), type=_Head)
+        head = decoded(file.read_bytes(), _Head, file)
     except (msgspec.DecodeError, OSError) as error:
         raise OperatorError(f"{file} is not the record of a run: {error}.", hint=f"Remove {file.parent}.") from error
     path = file.parent.relative_to(reports).parts
     folder, name, created, published = file.parent, head.id, head.created_at, bool(path) and path[0] != RUNS
-    if head.turns is not None:
+    if head.repetitions is not None:
         what = f"{head.plan.get('scenario', '')}, {_load(head)}"
         return Entry(folder, LOADTEST, name, created, what, head.verdict, published)
     if head.frames is not None:
@@ -132,9 +138,9 @@ def _entry(file: Path, reports: Path) -> Entry:
 def _load(head: _Head) -> str:
     """The load of a load test; for a capacity search, its answer."""
     if head.plan.get("scenario") != "capacity":
-        stores = " and ".join(dict.fromkeys(store(turn["store"]) for turn in head.turns or ()))
+        stores = " and ".join(dict.fromkeys(store(each["store"]) for each in head.repetitions or ()))
         return f"{head.plan.get('users', 0):,} users on {stores}"
-    found = [(turn["store"], answer(turn["locust"].get("steps", ()))) for turn in head.turns or ()]
+    found = [(each["store"], answer(each["locust"].get("steps", ()))) for each in head.repetitions or ()]
     return "; ".join(f"{store(name)}: {each.words}" for name, each in found)
 
 

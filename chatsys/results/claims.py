@@ -56,8 +56,8 @@ def _judged(claim: Claim, found: ClaimFinding | None) -> Judgement:
     else:
         kept = [part.kept for part in found.parts]
         verdict = names.HOLDS if all(kept) else names.PARTLY if any(kept) else names.FAILS
-    told = {field: getattr(claim, field) for field in ("title", "guide", "promise", "rule")}
-    return Judgement(claim=claim.name, verdict=verdict, samples=claim.evidence, **told, **found._asdict())
+    copied = {field: getattr(claim, field) for field in ("title", "guide", "promise", "rule")}
+    return Judgement(claim=claim.name, verdict=verdict, samples=claim.evidence, **copied, **found._asdict())
 
 
 def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], ClaimFinding | None]:
@@ -274,7 +274,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("multi_server", "Several servers, one database", "yes", "Several servers can share one PostgreSQL.",
           "Members on two servers get each message of one room once, in order. The throughput that a second worker adds"
           " is stated and not judged, because the database and the load generator share the processors.",
-          _two_servers, f"{RESULT}: counts and marks"),
+          _two_servers, f"{RESULT}: counts and targets"),
     Claim("clients", "Clients need no change", "yes", "No client-side changes.",
           "One client performs every operation over HTTP and Socket.IO on both stores, and each answer is correct.",
           _same_client, f"{SAMPLES}: depths http and socket"),

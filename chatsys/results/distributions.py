@@ -6,7 +6,7 @@ A run keeps all its samples; a published run keeps only their distributions.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatsys.results.run import DISTRIBUTIONS
+from chatsys.results.upgrades import COLUMNS
 
 SHARES: tuple[float, ...] = (*(round(0.02 * step, 2) for step in range(48)), 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
 """Shares of the samples, from the fastest to the slowest."""
-_KEYS = ("experiment", "operation", "contestant", "depth", "size")
+_KEYS = ("experiment", "operation", "subject", "depth", "size")
 
 Key = tuple[str, str, str, str, int]
-"""Experiment, operation, contestant, depth, size."""
+"""Experiment, operation, subject, depth, size."""
 Values = npt.NDArray[np.float64]
 
 
@@ -31,7 +32,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
     experiment: str
     operation: str
-    contestant: str
+    subject: str
     depth: str
     size: int
     n: int
@@ -59,5 +60,16 @@ def read(folder: Path) -> Sequence[Distribution]:
     file = folder / DISTRIBUTIONS
     if not file.exists():
         return []
-    rows = pq.read_table(file).to_pylist()
+    rows = read_table(file).to_pylist()
     return [Distribution(**{**row, "microseconds": np.asarray(row["microseconds"], dtype=np.float64)}) for row in rows]
+
+
+def read_table(file: Path, only: Mapping[str, str] | None = None) -> pa.Table:
+    """The rows of a Parquet file of a run, whose columns get their present names.
+
+    ``only`` keeps the rows with these values.
+    """
+    written = {COLUMNS.get(name, name): name for name in pq.read_schema(file).names}
+    filters = [(written.get(name, name), "==", value) for name, value in (only or {}).items()] or None
+    table = pq.read_table(file, filters=filters)
+    return table.rename_columns([COLUMNS.get(name, name) for name in table.column_names])

@@ -42,8 +42,8 @@ UPKEEP = {
 
 
 def store(name: str) -> str:
-    """The displayed name of a store; older records say ``postgres`` for ``postgresql``."""
-    return STORES.get("postgresql" if name == "postgres" else name, name)
+    """The displayed name of a store."""
+    return STORES.get(name, name)
 
 
 def title(operation: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-SCHEMA_VERSION = 1
+from chatsys.results.upgrades import SCHEMA_VERSION
+
 RESULT, SAMPLES, DISTRIBUTIONS = "result.json", "samples.parquet", "distributions.parquet"
 
 
@@ -182,8 +183,8 @@ class Result(msgspec.Struct, kw_only=True):
     reasons: list[str] = []
     operations: list[OperationResult] = []
     ratios: list[Ratio] = []
-    baselines: list[Baseline] = msgspec.field(default_factory=list, name="floors")
-    targets: list[RatioTarget] = msgspec.field(default_factory=list, name="marks")
+    baselines: list[Baseline] = []
+    targets: list[RatioTarget] = []
     points: list[Point] = []
     fits: list[Fit] = []
     counts: list[Count] = []

@@ -140,7 +140,7 @@ def realtime_options(settings: Settings) -> RealtimeOptions:
             connect_within=settings.connect_within,
             unfinished_within=settings.unfinished_within,
             stalled_within=settings.stalled_within,
-            frames_per_turn=settings.frames_per_turn,
+            frames_per_iteration=settings.frames_per_iteration,
             fragments=settings.fragments,
             attachments=settings.attachments,
             byte_budget=settings.send_buffer_bytes,

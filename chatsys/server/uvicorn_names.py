@@ -1,6 +1,6 @@
 """The undocumented names of uvicorn that chatsys uses, each with its purpose.
 
-Only chatsys/server uses such names. tests/house/test_private_names.py reads this table. It fails if a name no longer
+Only chatsys/server uses such names. tests/project/test_private_names.py reads this table. It fails if a name no longer
 exists, if the code behind a name has changed, or if chatsys uses an undocumented name that is not listed. Then read the
 new source, adapt chatsys/server, run tests/flow, and put the new digest into the test.
 """

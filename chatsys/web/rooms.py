@@ -27,7 +27,7 @@ async def rooms(request: Request) -> Response:
     limit, after = count(request, "limit", chat.limits.rooms), request.query_params.get("after", "")
 
     async def read() -> Response:
-        async with chat.reads.turn(address_of(request)):
+        async with chat.reads.slot(address_of(request)):
             found, more = await conversation.rooms(chat, limit, after)
         entries = [objects.room_entry(room) for room in found]
         return ok(answers.RoomList(data=entries, total=len(entries), next=UNSET if more is None else more))
@@ -58,7 +58,7 @@ async def messages(request: Request) -> Response:
     offset, before = count(request, "offset", 0), count(request, "before", SEQ_MAX)
 
     async def read() -> Response:
-        async with chat.reads.turn(address_of(request)):
+        async with chat.reads.slot(address_of(request)):
             page = await excerpt(
                 chat,
                 room,

@@ -26,7 +26,7 @@ async def search(request: Request) -> Response:
     """Accounts by a part of their name."""
     query = parameter(request, "query")
     chat = chat_of(request)
-    async with chat.reads.turn(address_of(request)):
+    async with chat.reads.slot(address_of(request)):
         profiles = [objects.public_profile(user) for user in await accounts.search(chat, query)]
     return ok(answers.UserSearch(query=query, results=profiles, count=len(profiles)))
 

@@ -18,7 +18,8 @@ _FILES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
     (
         "A benchmark: `result.json`",
         "Written by `chatsys bench`. Times are microseconds unless a name or a unit says otherwise. "
-        "`chatsys.analytics.runs.load_run` reads it as pandas frames.",
+        "`chatsys.analytics.runs.load_run` reads it as pandas frames. In version 1 the fields `baselines` and "
+        "`targets` were called `floors` and `marks`.",
         (
             run.Result, run.OperationResult, run.Ratio, run.Baseline, run.RatioTarget, run.Point, run.Fit, run.Count,
             run.StatementPlan, run.Survival, run.Judgement, run.ClaimPart, run.Timing, run.Interval,
@@ -26,7 +27,7 @@ _FILES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
     ),
     (
         "A load test: `locust.json`",
-        "Written by `locust --out DIR`, and by `chatsys loadtest` once for each turn.",
+        "Written by `locust --out DIR`, and by `chatsys loadtest` once for each repetition.",
         (load.LocustResult, load.LocustFigure, load.Failure, audit.Audit, Measurements, CapacityStep),
     ),
     (
@@ -44,7 +45,7 @@ One row for each timed call of a benchmark. pandas, Polars, DuckDB and Arrow rea
 |---|---|---|
 | `experiment` | string | the experiment that made the call |
 | `operation` | string | what was called |
-| `contestant` | string | the subject: `memory`, `postgresql`, or a baseline |
+| `subject` | string | what was measured: `memory`, `postgresql`, or a baseline; older files say `contestant` |
 | `depth` | string | `store`, `http` or `socket`; ` x64` is added if 64 calls ran at once |
 | `size` | integer | users or messages in the store, if the experiment varies it |
 | `round` | integer | the round; ratios are formed within a round |

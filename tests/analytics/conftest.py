@@ -84,7 +84,7 @@ def as_role(url: str, role: str) -> str:
 @pytest.fixture
 def restricted_url(url: str) -> Iterator[str]:
     """The URL for a role that may only connect."""
-    role = f"stranger_{uuid.uuid4().hex[:8]}"
+    role = f"newcomer_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN")
         yield as_role(url, role)

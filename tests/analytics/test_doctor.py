@@ -117,7 +117,7 @@ def configured(name: str, value: str) -> Plant:
 def many_connections(url: str) -> Iterator[None]:
     with ExitStack() as opened:
         for _ in range(23):
-            opened.enter_context(psycopg.connect(url, application_name="the crowd"))
+            opened.enter_context(psycopg.connect(url, application_name="the pool"))
         yield
 
 
@@ -201,7 +201,7 @@ PLANTS: dict[str, tuple[Plant, dict[str, float], str]] = {
     "durability": (configured("fsync", "off"), {}, "fsync is off"),
     "asynchronous_commit": (configured("synchronous_commit", "off"), {}, "synchronous_commit is off"),
     "wraparound": (planted("SELECT 1"), {"wraparound_factor": 0.0001}, "autovacuum should freeze it at 100,000"),
-    "connections": (many_connections, {}, "most of them by the crowd"),
+    "connections": (many_connections, {}, "most of them by the pool"),
     "blocked": (a_queue, {"blocked_seconds": 0.05}, "for a lock of pid"),
     "long_transactions": (an_open_transaction, {"transaction_seconds": 0}, "forgetful (local) has had a transaction"),
     "prepared_transactions": (a_prepared_transaction, {"transaction_seconds": 0}, "prepared by chatsys"),
@@ -308,7 +308,7 @@ def test_doctor_reports_nothing_for_a_healthy_database(url: str, patients: Scrat
         time.sleep(0.05)  # a setting that an earlier test restored may not have arrived yet
     assert found.findings == []
     assert found.skipped == {}
-    assert found.asked == len(RULES)
+    assert found.applied == len(RULES)
     done = chatsys("doctor", url)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
@@ -317,7 +317,7 @@ def test_doctor_reports_nothing_for_a_healthy_database(url: str, patients: Scrat
         run(other, "CREATE EXTENSION pg_stat_statements")
         without = diagnosis(other, {})
     assert without.findings == []
-    assert without.asked == sum(not rule.needs_chat for rule in RULES)
+    assert without.applied == sum(not rule.needs_chat for rule in RULES)
 
 
 def test_doctor_counts_only_checkpoints_that_wal_may_have_forced(url: str) -> None:
@@ -358,17 +358,17 @@ def test_doctor_continues_after_a_rule_that_takes_too_long(url: str, monkeypatch
     with Monitor(url, timeout=5) as monitor:
         found = examine(monitor)
     assert "statement timeout" in found.skipped["bloat"]
-    assert found.asked == len(RULES)
+    assert found.applied == len(RULES)
 
 
 def test_doctor_reports_the_rules_that_its_role_may_not_check(url: str) -> None:
-    run(url, "CREATE ROLE stranger LOGIN")
+    run(url, "CREATE ROLE newcomer LOGIN")
     try:
-        found = diagnosis(as_role(url, "stranger"), {})
+        found = diagnosis(as_role(url, "newcomer"), {})
     finally:
-        run(url, "DROP ROLE stranger")
+        run(url, "DROP ROLE newcomer")
     assert [each.rule.code for each in found.findings] == ["rights"]
-    assert found.findings[0].command == "GRANT pg_monitor TO stranger;"
+    assert found.findings[0].command == "GRANT pg_monitor TO newcomer;"
     assert "orphans" in found.skipped
 
 

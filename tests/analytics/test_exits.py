@@ -45,8 +45,8 @@ def test_notebook_shows_the_database_of_a_monitor_and_its_state(chat: Monitor, u
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("DROP TABLE rooms CASCADE")
     assert "run `chatsys db init`" in chat._repr_html_()
-    away = Monitor("postgresql://ann@127.0.0.1:9/x?options=%3Cb%3E")
-    assert "Nothing answers at the database&#x27;s address 127.0.0.1:9." in away._repr_html_()
+    unreachable = Monitor("postgresql://ann@127.0.0.1:9/x?options=%3Cb%3E")
+    assert "Nothing answers at the database&#x27;s address 127.0.0.1:9." in unreachable._repr_html_()
 
 
 def test_dashboard_is_one_figure_even_for_an_empty_database(

@@ -50,8 +50,8 @@ def plan(monitor: Monitor, name: str, values: dict[str, int]) -> list[dict[str, 
     """Return every node of a query's plan as PostgreSQL executed it."""
     with monitor.engine.connect() as connection:
         version = connection.execute(text("SELECT current_setting('server_version_num')::int / 10000")).scalar_one()
-        asked = text("EXPLAIN (ANALYZE, FORMAT JSON) " + sql.statement(name, version))
-        (explained,) = connection.execute(asked, sql.defaults(name) | values).scalar_one()
+        query = text("EXPLAIN (ANALYZE, FORMAT JSON) " + sql.statement(name, version))
+        (explained,) = connection.execute(query, sql.defaults(name) | values).scalar_one()
     return list(_nodes(explained["Plan"]))
 
 

@@ -21,7 +21,7 @@ FRAMES: dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, object]]] =
                       "p50_ms": [0.01, 0.4], "p99_ms": [0.03, 1.2]}),
         {},
     ),
-    "ecdf": (plots.ecdf, pd.DataFrame({"contestant": ["memory"] * 9, "latency_ms": np.arange(1, 10.0)}), {}),
+    "ecdf": (plots.ecdf, pd.DataFrame({"subject": ["memory"] * 9, "latency_ms": np.arange(1, 10.0)}), {}),
     "growth": (
         plots.growth,
         pd.DataFrame({"operation": ["search_users"] * 3, "store": ["memory"] * 3, "size": [10, 100, 1000],

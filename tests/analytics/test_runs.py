@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from chatsys.analytics import Monitor, answers, runs
@@ -17,6 +19,7 @@ from chatsys.lab import record as lab
 from chatsys.results.audit import DEVIATIONS
 from chatsys.results.run import Interval
 
+ROOT = Path(__file__).resolve().parents[2]
 STORES = {"memory": 10.0, "postgresql": 400.0}
 
 
@@ -36,7 +39,7 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
         )  # fmt: skip
         for size in (100, 1000):
             samples.append(
-                lab.Sampled(experiment="growth", operation="search_users", contestant=store, depth="store", size=size,
+                lab.Sampled(experiment="growth", operation="search_users", subject=store, depth="store", size=size,
                             round=0, microseconds=np.array([1.0, 2.0, 3.0]) * size)
             )  # fmt: skip
         result.fits.append(
@@ -65,8 +68,8 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
 
 def load(folder: Path, verdict: str = "VALID") -> runs.Run:
     """The folder of a load test of two seconds."""
-    turn = {
-        "number": 1, "store": "postgres", "folder": "turn-1", "verdict": verdict, "reasons": [],
+    repetition = {
+        "number": 1, "store": "postgresql", "folder": "repetition-1-postgresql", "verdict": verdict, "reasons": [],
         "locust": {
             "seconds": 2.0,
             "figures": [{"method": "push", "name": "receive-message talker", "count": 4, "failures": 0,
@@ -77,19 +80,20 @@ def load(folder: Path, verdict: str = "VALID") -> runs.Run:
         },
     }  # fmt: skip
     result = {
-        "schema_version": 1, "id": "load-1", "created_at": "2026-01-02T03:04:05+00:00", "verdict": verdict,
-        "plan": {"scenario": "steady", "users": 10, "objective": 200.0}, "environment": {}, "turns": [turn],
-        "limitations": [],
+        "schema_version": 2, "id": "load-1", "created_at": "2026-01-02T03:04:05+00:00", "verdict": verdict,
+        "plan": {"scenario": "steady", "users": 10, "objective": 200.0}, "environment": {},
+        "repetitions": [repetition], "limitations": [],
     }  # fmt: skip
-    (folder / "turn-1").mkdir(parents=True)
+    own = folder / "repetition-1-postgresql"
+    own.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(result))
     seconds = range(3)
     push = {"count": 4, "p50": 1.0, "p95": 2.0, "p99": 8.0, "max": 8.0}
-    _jsonl(folder / "turn-1" / "samples.jsonl", [
+    _jsonl(own / "samples.jsonl", [
         {"time": 1000.0 + s, "users": 5 * s, "push": push if s else None, "ack": None, "failures": 0,
          "generators": {"local": {"cpu": 0.1}}} for s in seconds
     ])  # fmt: skip
-    _jsonl(folder / "turn-1" / "server.jsonl", [
+    _jsonl(own / "server.jsonl", [
         {"time": 1000.2 + s, "cpu": 0.5, "rss": 1000, "metrics": {},
          "database": {"xact_commit": 100 + 20 * s, "tup_inserted": 7}} for s in seconds
     ])  # fmt: skip
@@ -117,7 +121,7 @@ def test_growth_is_the_median_of_the_samples_at_each_size(tmp_path: Path) -> Non
     medians = runs.growth(bench(tmp_path))
     memory = medians[medians["store"].eq("memory")].set_index("size")["p50_ms"]
     assert memory.to_dict() == {100: pytest.approx(0.2), 1000: pytest.approx(2.0)}
-    assert len(runs.samples(runs.load_run(tmp_path), contestant="memory")) == 6
+    assert len(runs.samples(runs.load_run(tmp_path), subject="memory")) == 6
     (tmp_path / "samples.parquet").unlink()
     assert len(runs.growth(runs.load_run(tmp_path))) == 4
     with pytest.raises(OperatorError, match="keeps only its distributions") as raised:
@@ -178,7 +182,7 @@ def test_newest_valid_run_of_a_kind_is_found(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="no monitoring run"):
         runs.find_run(tmp_path, "monitoring")
     with pytest.raises(OperatorError, match="this needs a loadtest run"):
-        runs.turns(runs.find_run(tmp_path, "bench"))
+        runs.repetitions(runs.find_run(tmp_path, "bench"))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 99}'])
@@ -228,9 +232,47 @@ def test_recording_gives_back_its_original_frames(chat: Monitor, tmp_path: Path)
 def test_load_test_states_each_kind_of_deviation(tmp_path: Path, column: str) -> None:
     run = load(tmp_path / "load")
     assert "none was lost, doubled or out of order" in answers.load(run)
-    run.record["turns"][0]["locust"]["audit"]["rows"][0][column] = 2
+    run.record["repetitions"][0]["locust"]["audit"]["rows"][0][column] = 2
     assert f"2 {column.replace('_', ' ')}" in answers.load(run)
 
 
-def test_store_of_an_older_load_test_has_its_present_name(tmp_path: Path) -> None:
-    assert runs.turns(load(tmp_path)).store.tolist() == ["postgresql"]
+def test_load_test_of_schema_version_1_gives_the_same_frames(tmp_path: Path) -> None:
+    run = load(tmp_path)
+    older = run.record | {"schema_version": 1}
+    older["turns"] = [each | {"store": "postgres"} for each in older.pop("repetitions")]
+    (tmp_path / "result.json").write_text(json.dumps(older))
+    again = runs.load_run(tmp_path)
+    assert again.record == run.record
+    assert runs.repetitions(again)["store"].to_list() == ["postgresql"]
+    assert runs.latency(again)["repetition"].to_list() == [1, 1]
+    assert len(runs.timeline(again, 1)) == 3
+
+
+def test_benchmark_of_schema_version_1_gives_the_same_frames(tmp_path: Path) -> None:
+    run = bench(tmp_path)
+    read: tuple[Callable[[runs.Run], pd.DataFrame], ...]
+    read = (runs.baselines, runs.distributions, runs.samples, runs.growth)
+    frames = [each(run) for each in read]
+    older = run.record | {"schema_version": 1}
+    older |= {"floors": older.pop("baselines"), "marks": older.pop("targets")}
+    (tmp_path / "result.json").write_text(json.dumps(older))
+    for name in ("samples.parquet", "distributions.parquet"):
+        table = pq.read_table(tmp_path / name)
+        columns = ["contestant" if column == "subject" else column for column in table.column_names]
+        pq.write_table(table.rename_columns(columns), tmp_path / name)
+    again = runs.load_run(tmp_path)
+    assert again.record == run.record
+    for each, frame in zip(read, frames, strict=True):
+        pd.testing.assert_frame_equal(each(again), frame)
+    assert len(runs.samples(again, subject="memory")) == 6
+
+
+@pytest.mark.parametrize("kind", ["latest", "load/steady", "load/capacity"])
+def test_published_run_has_the_present_names(kind: str) -> None:
+    run = runs.load_run(ROOT / "reports" / kind)
+    if run.kind == "loadtest":
+        assert set(runs.repetitions(run)["store"]) == {"memory", "postgresql"}
+        assert len(runs.timeline(run, 2))
+    else:
+        assert len(runs.baselines(run))
+        assert "memory" in set(runs.distributions(run)["subject"])

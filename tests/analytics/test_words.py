@@ -29,11 +29,11 @@ def pictures() -> Iterator[None]:
 
 def search(folder: Path, *steps: dict[str, Any]) -> runs.Run:
     """The folder of a search for the capacity of at most 8,000 users, given its steps in order."""
-    turn = {"number": 1, "store": "memory", "folder": "turn-1", "verdict": "VALID", "reasons": [],
-            "locust": {"steps": [STEP | step for step in steps]}}  # fmt: skip
+    repetition = {"number": 1, "store": "memory", "folder": "repetition-1-memory", "verdict": "VALID", "reasons": [],
+                  "locust": {"steps": [STEP | step for step in steps]}}  # fmt: skip
     plan = {"scenario": "capacity", "users": 8000, "store": "memory", "minutes": 1.0, "objective": 200.0}
-    record = {"schema_version": 1, "id": "load-1", "created_at": "2026-01-02T03:04:05+00:00", "verdict": "VALID",
-              "plan": plan, "environment": {}, "turns": [turn], "limitations": []}  # fmt: skip
+    record = {"schema_version": 2, "id": "load-1", "created_at": "2026-01-02T03:04:05+00:00", "verdict": "VALID",
+              "plan": plan, "environment": {}, "repetitions": [repetition], "limitations": []}  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").write_text(json.dumps(record))
     return runs.load_run(folder)
@@ -60,7 +60,7 @@ def test_saturated_generator_gives_no_statement_about_the_server(steps: tuple[An
     assert "a ring: not measurable" in shown
     record = msgspec.convert(run.record, LoadTestRun)
     page = Page(title=title_of(record))
-    page.add("Capacity", *capacity_of(record.turns, 200))
+    page.add("Capacity", *capacity_of(record.repetitions, 200))
     for words in (said, shown, page.markdown()):
         assert "did not hold" not in words
         assert "does not hold" not in words

@@ -197,11 +197,11 @@ async def test_nothing_is_published_when_the_store_fails(chat, people, fanout, m
     other = await conversation.send(chat, await people.join("tea", name="Eve"), "hello")
     fanout.take()
 
-    async def away(*_: object) -> None:
+    async def unavailable(*_: object) -> None:
         raise StoreUnavailable
 
     for verb in ("post_message", "mark_delivered", "mark_read", "mark_some_read", "close_session"):
-        monkeypatch.setattr(chat.store, verb, away)
+        monkeypatch.setattr(chat.store, verb, unavailable)
     for attempt in (
         conversation.send(chat, session, "lost"),
         conversation.delivered(chat, session, session.room, other.message.message_id),

@@ -21,8 +21,8 @@ async def room(chat, people):
     return "tea"
 
 
-async def taken(chat, room, **asked):
-    found = await excerpt(chat, room, objects.encoded_messages, **{"limit": 100, "max_bytes": 10_000, **asked})
+async def taken(chat, room, **options):
+    found = await excerpt(chat, room, objects.encoded_messages, **{"limit": 100, "max_bytes": 10_000, **options})
     seqs = [message["seq"] for message in msgspec.json.decode(found.data)]
     assert found.count == len(seqs)
     assert (found.first, found.last) == ((seqs[0], seqs[-1]) if seqs else (0, 0))

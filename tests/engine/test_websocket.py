@@ -80,7 +80,7 @@ Opened = tuple[WebSocket, Transport, Listener]
 
 @pytest.fixture
 def engine(application: Application, loop: FakeLoop) -> Engine:
-    limits = msgspec.structs.replace(LIMITS, max_packet=1000, fragments=LIMITS.frames_per_turn // 2)
+    limits = msgspec.structs.replace(LIMITS, max_packet=1000, fragments=LIMITS.frames_per_iteration // 2)
     return make_engine(application, loop, limits)
 
 
@@ -212,7 +212,7 @@ def test_run_of_pings_is_answered_once_with_the_newest(opened: Opened) -> None:
 
 def test_frames_per_iteration_are_limited_and_reading_pauses_meanwhile(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
-    most = LIMITS.frames_per_turn
+    most = LIMITS.frames_per_iteration
     socket.data_received(b"".join(masked(Opcode.TEXT, b"%d" % number) for number in range(3 * most - 1)))
     assert (len(listener.messages), transport.reading) == (most, False)
     loop.run_once()
@@ -224,7 +224,7 @@ def test_frames_per_iteration_are_limited_and_reading_pauses_meanwhile(opened: O
 
 def test_remaining_frames_wait_while_the_owner_is_paused(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
-    most = LIMITS.frames_per_turn
+    most = LIMITS.frames_per_iteration
     socket.data_received(masked(Opcode.TEXT, b"x") * (most + 1))
     socket.pause()
     for _ in range(3):
@@ -239,7 +239,7 @@ def test_remaining_frames_wait_while_the_owner_is_paused(opened: Opened, loop: F
 
 def test_a_connection_that_always_has_more_is_slowed(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
-    most = LIMITS.frames_per_turn
+    most = LIMITS.frames_per_iteration
     socket.data_received(masked(Opcode.TEXT, b"x") * (ITERATIONS_MOST + 2) * most)
     loop.settle()
     assert len(listener.messages) == ITERATIONS_MOST * most

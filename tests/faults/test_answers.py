@@ -47,7 +47,7 @@ async def test_the_answers_within_a_transaction_come_and_that_of_its_commit_does
         await second.close()
 
 
-async def test_what_nobody_asked_to_lose_is_passed_on(postgres_url: str) -> None:
+async def test_answer_that_need_not_be_lost_is_passed_on(postgres_url: str) -> None:
     async with AnswerProxy(socket_of(postgres_url)) as proxy:
         connection = await connected(proxy, postgres_url)
         lost = proxy.lose("INSERT INTO another")

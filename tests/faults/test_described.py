@@ -27,8 +27,8 @@ class Liar(BaseHTTPRequestHandler):
     """Serves the document, makes an account, and answers everything else with what is not described."""
 
     def do_GET(self) -> None:
-        told = openapi.document() if self.path == "/openapi.json" else {"success": True, "token": "a.b.c", "more": 1}
-        body = json.dumps(told).encode()
+        answer = openapi.document() if self.path == "/openapi.json" else {"success": True, "token": "a.b.c", "more": 1}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))

@@ -93,7 +93,7 @@ STEPS = st.one_of(
 )
 
 
-def played(steps: list[tuple[str, ...]]) -> History:
+def history_of(steps: list[tuple[str, ...]]) -> History:
     model = Model()
     for name, *arguments in steps:
         getattr(model, name)(*arguments)
@@ -103,13 +103,13 @@ def played(steps: list[tuple[str, ...]]) -> History:
 @settings(max_examples=60)
 @given(st.lists(STEPS, max_size=60))
 def test_a_correct_history_has_no_finding(steps: list[tuple[str, ...]]) -> None:
-    assert findings(played(steps)) == []
+    assert findings(history_of(steps)) == []
 
 
 def correct() -> History:
-    """Two members, four messages; the second is away for one of them and comes back."""
+    """Two members, four messages; the second is disconnected for one of them and comes back."""
     steps = [("join", "ann"), ("join", "ben"), ("send", "ann", "acked"), ("drop", "ben"), ("send", "ann", "acked")]
-    return played([*steps, ("join", "ben"), ("send", "ben", "acked"), ("send", "ann", "acked")])
+    return history_of([*steps, ("join", "ben"), ("send", "ben", "acked"), ("send", "ann", "acked")])
 
 
 def pushes(history: History, user: int) -> list[int]:
@@ -236,9 +236,9 @@ def test_two_messages_under_one_number_are_found() -> None:
 
 
 def test_a_gap_that_the_server_has_announced_is_excused() -> None:
-    away = [("join", "ann"), ("join", "ben"), ("drop", "ben"), *[("send", "ann", "acked")] * 3, ("join", "ben")]
+    steps = [("join", "ann"), ("join", "ben"), ("drop", "ben"), *[("send", "ann", "acked")] * 3, ("join", "ben")]
     for complete, kinds in ((True, {"dropped"}), (False, set())):
-        history = played(away)
+        history = history_of(steps)
         for entry in history.clients[1].diary:
             if isinstance(entry, JoinedEntry) and entry.again:
                 entry.replay, entry.complete = entry.replay[-1:], complete

@@ -74,12 +74,14 @@ def test_an_answer_that_waits_too_long_for_the_database_is_said() -> None:
 
 def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None:
     text = page.markdown(
-        result(kind("good", run()), kind("bad", run(thrown_out=1)), kind("away", not_run="needs root"))
+        result(kind("good", run()), kind("bad", run(thrown_out=1)), kind("skipped", not_run="needs root"))
     )
-    short, kept, away = (text.index(title) for title in ("## What fell short", "## What was kept", "## Not run"))
-    assert short < text.index("| bad |") < kept < text.index("| good |") < away < text.index("| away | needs root |")
+    short, kept, not_run = (text.index(title) for title in ("## What fell short", "## What was kept", "## Not run"))
+    assert (
+        short < text.index("| bad |") < kept < text.index("| good |") < not_run < text.index("| skipped | needs root |")
+    )
     assert page.fell_short(result(kind("bad", run(thrown_out=1))))
-    assert not page.fell_short(result(kind("away", not_run="needs root")))
+    assert not page.fell_short(result(kind("skipped", not_run="needs root")))
 
 
 def test_nonsense_that_was_not_withstood_is_said() -> None:
@@ -132,7 +134,7 @@ async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, mon
     monkeypatch.setattr(running, "describe", lambda *_: {})
     monkeypatch.setattr(fault, "_there", lambda _need: True)
     made = await running.run(running.PROFILES["quick"], catalogue.chosen(), 1, tmp_path, lambda _said: None)
-    assert most == {True: 1, False: record.LANES}
+    assert most == {True: 1, False: record.AT_ONCE}
     assert {name: sorted(seeds) for name, seeds in done.items()} == {
         each.name: [1_000, 1_001, 1_002] if each.seconds <= running.LONG_SECONDS else [1_000]
         for each in catalogue.chosen()

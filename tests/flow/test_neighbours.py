@@ -189,10 +189,10 @@ async def test_requests_for_lists_of_sixty_thousand_rooms_delay_nobody(
 ) -> None:
     async with server_on(postgres_url, tmp_path) as server:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute("INSERT INTO rooms (room_name) SELECT 'crowd ' || n FROM generate_series(1, 60000) n")
+            connection.execute("INSERT INTO rooms (room_name) SELECT 'many ' || n FROM generate_series(1, 60000) n")
         async with Echo(server.url, room) as echo, http_client(server.url) as http:
             while len(echo.times) < 20:
-                answers = await asyncio.gather(*(http.get(f"/api/rooms?limit={900 + turn}") for turn in range(30)))
+                answers = await asyncio.gather(*(http.get(f"/api/rooms?limit={900 + number}") for number in range(30)))
                 assert [answer.json()["total"] for answer in answers] == list(range(900, 930))
             seen, after = 0, ""
             for _ in range(3):

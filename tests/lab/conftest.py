@@ -110,7 +110,7 @@ def samples() -> list[Sampled]:
         Sampled(
             experiment="table",
             operation=name,
-            contestant=subject,
+            subject=subject,
             depth="store",
             size=100,
             round=number,

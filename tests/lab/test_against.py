@@ -35,7 +35,7 @@ TINY = ComparisonPlan(
     rounds=5,
     most=5,
     seconds=60,
-    turns=2,
+    repetitions=2,
     scale=1,
     senders=2,
     members=4,
@@ -46,7 +46,7 @@ ROWS = Open(url="memory://", users=20, messages=120, seed=1, fill=True)
 
 @pytest.mark.parametrize("plan", [TINY, *PLANS.values()], ids=lambda plan: plan.name)
 def test_each_side_comes_first_as_often_as_the_other(plan):
-    assert plan.turns % 2 == 0
+    assert plan.repetitions % 2 == 0
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -302,6 +302,16 @@ def test_instructions_differ_where_all_pairs_do(after, verdict):
     assert row.verdict == verdict
     assert verdict == "no difference found" or row in table.shown(result)
     assert max(map(len, table.text(result).splitlines())) <= 80
+
+
+def test_comparison_of_schema_version_1_is_read_with_the_present_names(tmp_path):
+    result = result_of(rounds_of(send=2))
+    result.parameters["repetitions"] = 4
+    file = record.save(result, tmp_path)
+    older = msgspec.json.decode(file.read_bytes()) | {"schema_version": 1}
+    older["parameters"]["turns"] = older["parameters"].pop("repetitions")
+    file.write_bytes(msgspec.json.encode(older))
+    assert record.load(file) == result
 
 
 @pytest.mark.process

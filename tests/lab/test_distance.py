@@ -73,11 +73,11 @@ async def test_every_operation_has_a_point_at_each_distance(lab_server, tmp_path
         if name != f"{SEND} x64":
             assert found[-1].value >= 1e6 * ADDED[-1]  # at least one round trip
     assert found[0].x >= 0
-    assert {sample.contestant for sample in samples} == {"0 ms", "0.5 ms", "1 ms", "2 ms"}
+    assert {sample.subject for sample in samples} == {"0 ms", "0.5 ms", "1 ms", "2 ms"}
 
 
 async def test_client_finds_the_same_recorded_number_of_rows_on_both_servers(lab_server, tmp_path, quiet):
-    only = ("doors", "push")
+    only = ("endpoints", "push")
     result, _ = await run(request_for(lab_server, tmp_path, only=only), lambda *_: None)
     assert not [reason for reason in result.reasons if "load generator" not in reason]
     for store in ("memory", "postgresql"):

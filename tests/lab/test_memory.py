@@ -27,7 +27,7 @@ def written_run(
     ]
     for name, found in (("samples.jsonl", locust), ("server.jsonl", served)):
         (folder / name).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in found))
-    return memory.of_turn(folder, store)
+    return memory.of_repetition(folder, store)
 
 
 def test_growing_memory_is_a_reason_and_constant_memory_is_none(tmp_path: Path) -> None:
@@ -52,4 +52,4 @@ def test_run_without_two_whole_minutes_after_settling_is_not_judged(tmp_path: Pa
 
 
 def test_run_without_samples_gives_no_memory(tmp_path: Path) -> None:
-    assert memory.of_turn(tmp_path, "memory") == []
+    assert memory.of_repetition(tmp_path, "memory") == []

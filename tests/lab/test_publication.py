@@ -50,7 +50,7 @@ def made(folder: Path, result: record.Result, number: int) -> Path:
     kinds = [(operation, store) for operation in ("search_users", "send_message") for store in ("memory", "postgresql")]
     samples = [
         record.Sampled(
-            experiment="table", operation=operation, contestant=store, depth="store", size=1, round=0,
+            experiment="table", operation=operation, subject=store, depth="store", size=1, round=0,
             microseconds=rng.lognormal(3, 1, 100_000),
         )
         for operation, store in kinds

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -10,16 +12,46 @@ from chatsys.cli.bench import app
 from chatsys.errors import OperatorError
 from chatsys.lab import record
 from chatsys.results.files import write_atomically
+from chatsys.results.run import Timing
 
 
 def test_record_is_loaded_as_it_was_saved(result, samples, tmp_path):
     record.save(result, samples, tmp_path)
     assert record.load(tmp_path) == result
     again = record.load_samples(tmp_path)
-    assert [(t.operation, t.contestant, t.round) for t in again] == [
-        (t.operation, t.contestant, t.round) for t in samples
-    ]
+    assert [(t.operation, t.subject, t.round) for t in again] == [(t.operation, t.subject, t.round) for t in samples]
     np.testing.assert_allclose(again[3].microseconds, samples[3].microseconds, rtol=1e-6)
+
+
+def test_record_of_schema_version_1_is_read_with_the_present_names(result, samples, tmp_path):
+    result.parameters |= {"repetition": 0.09, "growth_repetition": 0.06, "rounds": 4}
+    result.timings.append(Timing(what="endpoints: servers filled", seconds=1.0))
+    record.save(result, samples, tmp_path)
+    older = msgspec.json.decode((tmp_path / "result.json").read_bytes()) | {
+        "schema_version": 1,
+        "parameters": {"turn": 0.09, "growth_turn": 0.06, "rounds": 4},
+        "timings": [{"what": "doors: servers filled", "seconds": 1.0}],
+    }
+    older |= {"floors": older.pop("baselines"), "marks": older.pop("targets")}
+    (tmp_path / "result.json").write_bytes(msgspec.json.encode(older))
+    assert record.load(tmp_path) == result
+
+
+def test_samples_with_the_old_column_are_read(samples, result, tmp_path):
+    record.save(result, samples, tmp_path)
+    table = pq.read_table(tmp_path / "samples.parquet")
+    names = ["contestant" if name == "subject" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), tmp_path / "samples.parquet")
+    assert {each.subject for each in record.load_samples(tmp_path)} == {each.subject for each in samples}
+
+
+@pytest.mark.parametrize("damaged", [{"parameters": 1}, {"timings": 1}, {"timings": [1]}, {"floors": 1}])
+def test_damaged_record_of_schema_version_1_is_refused_in_words(damaged, result, samples, tmp_path):
+    record.save(result, samples, tmp_path)
+    written = msgspec.json.decode((tmp_path / "result.json").read_bytes()) | {"schema_version": 1}
+    (tmp_path / "result.json").write_bytes(msgspec.json.encode({**written, **damaged}))
+    with pytest.raises(OperatorError, match="not the record of a benchmark run"):
+        record.load(tmp_path)
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch):

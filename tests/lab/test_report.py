@@ -143,11 +143,9 @@ def test_table_shows_the_bare_driver_and_what_the_stores_held(result):
 def test_distributions_contain_the_timed_values(result, samples, tmp_path):
     record.save(result, samples, tmp_path)
     found = read(tmp_path)
-    assert len(found) == len({(sample.operation, sample.contestant) for sample in samples})
-    one = next(each for each in found if (each.operation, each.contestant) == ("search_users", "memory"))
-    taken = np.concatenate(
-        [t.microseconds for t in samples if (t.operation, t.contestant) == ("search_users", "memory")]
-    )
+    assert len(found) == len({(sample.operation, sample.subject) for sample in samples})
+    one = next(each for each in found if (each.operation, each.subject) == ("search_users", "memory"))
+    taken = np.concatenate([t.microseconds for t in samples if (t.operation, t.subject) == ("search_users", "memory")])
     assert one.n == len(taken)
     assert one.microseconds[SHARES.index(0.5)] == pytest.approx(np.median(taken), rel=1e-6)
 

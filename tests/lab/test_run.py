@@ -37,10 +37,10 @@ TINY = Profile(
     users=40,
     messages=300,
     rounds=2,
-    turn=0.0,
+    repetition=0.0,
     growth=(40, 80, 160),
     growth_rounds=1,
-    growth_turn=0.0,
+    growth_repetition=0.0,
     senders=(1,),
     members=(2,),
     idle_connections=100,
@@ -69,7 +69,7 @@ async def test_run_measures_every_operation_on_both_stores_and_the_baseline(lab_
     assert measured == {(name, store) for name in TABLE for store in ("memory", "postgresql")}
     assert {(each.operation, each.kind) for each in result.baselines} >= {(name, "asyncpg") for name in TABLE}
     assert all(each.n >= TINY.rounds and each.p50_us > 0 for each in result.operations)
-    assert {turn.round for turn in samples} == {0, 1}
+    assert {sample.round for sample in samples} == {0, 1}
     assert result.environment["postgresql"]["version"].startswith("PostgreSQL")
     assert "password" not in str(result.environment["store_url"])
 
@@ -100,7 +100,7 @@ async def test_realtime_is_measured_in_rounds_and_judged_by_its_targets(lab_serv
     used = {(p.subject, p.metric): p.value for p in result.points if p.metric.endswith(" CPU")}
     assert used["postgresql", "database CPU"] > used["memory", "database CPU"] >= 0
     assert all(used[store, f"{who} CPU"] > 0 for store in ("memory", "postgresql") for who in ("server", "generator"))
-    assert {turn.operation for turn in samples if turn.experiment == "arrivals"} == {"response", "service"}
+    assert {sample.operation for sample in samples if sample.experiment == "arrivals"} == {"response", "service"}
     fan = [each for each in result.targets if each.what.startswith("Fan-out")]
     assert len(fan) == 2
     assert all(each.bound == 3.5 and each.interval is not None and each.verdict for each in fan)
@@ -111,7 +111,7 @@ async def test_every_flood_is_measured_and_disconnects_no_other_client(lab_serve
     request = request_for(lab_server, tmp_path, only=("fairness_floods",), stores=("memory",))
     result, samples = await run(request, lambda *_: None)
     assert not [reason for reason in result.reasons if "load generator" not in reason]
-    assert {(turn.operation, turn.size) for turn in samples} == {(name, x) for name in FLOODS for x in (0, 1)}
+    assert {(sample.operation, sample.size) for sample in samples} == {(name, x) for name in FLOODS for x in (0, 1)}
     known = {(p.subject, p.x, p.metric): p.value for p in result.points if p.experiment == FLOOD}
     for name in FLOODS:
         assert known[name, 1, "others disconnected"] == 0
@@ -145,7 +145,7 @@ async def test_interrupted_run_keeps_complete_rounds_and_is_partial(lab_server, 
     task = asyncio.create_task(run(request, interrupt))
     result, samples = await task
     assert result.partial
-    assert {turn.round for turn in samples} == {0}
+    assert {sample.round for sample in samples} == {0}
     assert {(one.operation, one.store) for one in result.operations} >= {
         (name, store) for name in TABLE for store in ("memory", "postgresql")
     }

@@ -109,7 +109,7 @@ def test_run_is_appended_to_the_earlier_ones(monkeypatch, tmp_path, place, varia
 PROBE = """
 import asyncio, time
 class FairScheduler:
-    def _turn(self):
+    def _write_slice(self):
         until = time.perf_counter() + 0.02
         while time.perf_counter() < until: pass
 class MemoryStore:
@@ -117,7 +117,7 @@ class MemoryStore:
         await asyncio.sleep(0.05)
 async def many():
     await asyncio.gather(*(MemoryStore().history() for _ in range(20)))
-began = time.perf_counter(); FairScheduler()._turn(); print(time.perf_counter() - began)
+began = time.perf_counter(); FairScheduler()._write_slice(); print(time.perf_counter() - began)
 began = time.perf_counter(); asyncio.run(many()); print(time.perf_counter() - began)
 """
 

@@ -75,7 +75,7 @@ class Chat(Accounts):
         self.stored: dict[str, list[dict[str, Any]]] = {}
         self.members: dict[str, list[str]] = {}
         self.where: dict[str, tuple[str, str]] = {}
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self.held: dict[str, dict[str, Any]] = {}
         self.known: dict[str, dict[str, Any]] = {}
         for event, handler in (
@@ -91,7 +91,7 @@ class Chat(Accounts):
         if self.fault == "mute":
             await asyncio.sleep(3600)
         room, user = payload["room"], self.tokens[payload["token"]]
-        async with self.turn:
+        async with self.lock:
             messages = self.rooms.setdefault(room, [])
             since = payload.get("since")
             shown = messages[-100:] if since is None else [m for m in messages if m["seq"] > since]
@@ -103,7 +103,7 @@ class Chat(Accounts):
 
     async def send(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Number a message, store it, push it, acknowledge it."""
-        async with self.turn:
+        async with self.lock:
             return await self.take(
                 *self.where[sid], payload["message"], payload.get("clientMessageId", str(uuid.uuid4()))
             )
@@ -143,20 +143,20 @@ class Chat(Accounts):
     async def push_if_last(self, room: str, message: dict[str, Any]) -> None:
         """Push the last message of a run, which has no successor to push it with."""
         await asyncio.sleep(2)
-        async with self.turn:
+        async with self.lock:
             if self.held.get(room) is message:
                 del self.held[room]
                 await self.push(room, message, False)
 
     async def leave(self, sid: str, _payload: object = None) -> dict[str, Any]:
         """Leave the room; no push comes after the acknowledgement."""
-        async with self.turn:
+        async with self.lock:
             self.gone_from(sid)
         return {"success": True}
 
     async def gone(self, sid: str, _reason: object = None) -> None:
         """End the connection, after a pending join has finished."""
-        async with self.turn:
+        async with self.lock:
             self.gone_from(sid)
 
     def gone_from(self, sid: str) -> None:

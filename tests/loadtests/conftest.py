@@ -77,9 +77,9 @@ def _running(command: list[str], **environ: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def stock_server() -> Iterator[str]:
+def reference_server() -> Iterator[str]:
     """A stock python-socketio server."""
-    with serving("stock_server") as address:
+    with serving("reference_server") as address:
         yield address
 
 
@@ -87,7 +87,7 @@ def stock_server() -> Iterator[str]:
 def any_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """Stock servers of both kinds, as others run them."""
     if request.param == "python":
-        yield request.getfixturevalue("stock_server")
+        yield request.getfixturevalue("reference_server")
     else:
         with node_server() as address:
             yield address

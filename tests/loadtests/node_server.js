@@ -1,4 +1,4 @@
-// A Node.js socket.io server as others run it, with the events of stock_server.py, so that the same cases apply.
+// A Node.js socket.io server as others run it, with the events of reference_server.py, so that the same cases apply.
 "use strict";
 
 const http = require("node:http");
@@ -22,7 +22,7 @@ io.on("connection", (socket) => {
   socket.on("disconnect", (reason) => ends.push([socket.id, reason.startsWith("client") ? "client disconnect" : reason]));
   socket.on("ended", (answer) => answer(ends));
   socket.on("echo", (value, answer) => answer?.(value));
-  socket.on("shout", (value) => io.emit("heard", value));
+  socket.on("shout", (value) => io.emit("shouted", value));
   socket.on("many", (count) => {
     for (let number = 0; number < count; number += 1) socket.emit("number", number);
   });

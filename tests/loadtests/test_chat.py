@@ -54,7 +54,7 @@ def test_one_command_starts_a_server_loads_it_and_reports(
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
     run = json.loads((folder / "result.json").read_text())
-    (repetition,) = run["turns"]
+    (repetition,) = run["repetitions"]
     assert_nothing_lost(repetition["locust"])
     assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
     timed = ("POST /api/auth/login", "connect websocket", "ack join", "load message-history", "ack send-message")
@@ -205,7 +205,7 @@ def test_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> Non
     environ = ENVIRON | {"DATABASE_URL": postgres_url}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
-    (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
+    (repetition,) = json.loads((folder / "result.json").read_text())["repetitions"]
     assert repetition["store"] == "postgresql"
     audit = repetition["locust"]["audit"]
     assert audit["incomplete"] == []
@@ -283,7 +283,7 @@ def test_ctrl_c_in_a_terminal_ends_the_whole_command_with_a_report(tmp_path: Pat
     assert b"Verdict: INTERRUPTED. Report: " in said
     assert b"Traceback" not in said
     (folder,) = tmp_path.iterdir()
-    (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
+    (repetition,) = json.loads((folder / "result.json").read_text())["repetitions"]
     assert_nothing_lost(repetition["locust"])
     assert (folder / "index.html").exists()
 
@@ -306,10 +306,10 @@ def test_host_without_a_scheme_is_refused_in_one_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_server_that_is_not_chatsys_is_named_in_one_line(stock_server: str, tmp_path: Path) -> None:
-    done = locust("--host", stock_server, "--users", "2", "--accounts", str(tmp_path / "accounts.json"))
+def test_server_that_is_not_chatsys_is_named_in_one_line(reference_server: str, tmp_path: Path) -> None:
+    done = locust("--host", reference_server, "--users", "2", "--accounts", str(tmp_path / "accounts.json"))
     assert done.returncode == 1
-    assert f"is {stock_server} a chatsys server?" in done.stderr
+    assert f"is {reference_server} a chatsys server?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -319,9 +319,9 @@ def test_impossible_value_is_refused_at_once() -> None:
     assert "--interval 0: a user's messages must be more than 0 seconds apart." in done.stderr
 
 
-def test_taken_port_is_reported_with_a_remedy(stock_server: str) -> None:
-    port = stock_server.rpartition(":")[2]
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--host", stock_server]
+def test_taken_port_is_reported_with_a_remedy(reference_server: str) -> None:
+    port = reference_server.rpartition(":")[2]
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--host", reference_server]
     page = subprocess.run(
         [*command, "--web-port", port], cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False
     )

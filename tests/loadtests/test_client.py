@@ -33,5 +33,5 @@ def test_client_keeps_its_promise_over_tls(promise: str, transport: str, secure:
 
 
 @pytest.mark.parametrize("promise", promises("users"))
-def test_load_user_keeps_its_promise(promise: str, stock_server: str) -> None:
-    check_promise("users", promise, stock_server)
+def test_load_user_keeps_its_promise(promise: str, reference_server: str) -> None:
+    check_promise("users", promise, reference_server)

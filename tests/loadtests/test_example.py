@@ -26,10 +26,10 @@ def test_example_equals_the_docstring_and_has_at_most_fifteen_lines() -> None:
     assert len(example().strip().splitlines()) <= 15
 
 
-def test_example_times_calls_and_pushes_of_a_stock_server(stock_server: str, tmp_path: Path) -> None:
+def test_example_times_calls_and_pushes_of_a_reference_server(reference_server: str, tmp_path: Path) -> None:
     locustfile = tmp_path / "shop.py"
     locustfile.write_text(example())
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", stock_server]
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", reference_server]
     command += ["-u", "3", "-r", "10", "-t", "8", "--csv", str(tmp_path / "shop")]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

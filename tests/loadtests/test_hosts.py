@@ -41,7 +41,7 @@ def test_running_server_is_measured_and_none_is_started(tmp_path: Path) -> None:
         )
     (folder,) = (tmp_path / "r").iterdir()
     run = json.loads((folder / "result.json").read_text())
-    (repetition,) = run["turns"]
+    (repetition,) = run["repetitions"]
     assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
     assert repetition["store"] == address.removeprefix("http://")
     assert repetition["locust"]["options"]["dialect"] == "documented"
@@ -62,15 +62,15 @@ def test_two_running_servers_alternate_in_the_same_dialect(tmp_path: Path) -> No
     (folder,) = (tmp_path / "r").iterdir()
     run = json.loads((folder / "result.json").read_text())
     addresses = [one.removeprefix("http://"), other.removeprefix("http://")]
-    assert [repetition["store"] for repetition in run["turns"]] == [
+    assert [repetition["store"] for repetition in run["repetitions"]] == [
         addresses[0],
         addresses[1],
         addresses[1],
         addresses[0],
     ]
-    assert {repetition["locust"]["options"]["dialect"] for repetition in run["turns"]} == {"documented"}
-    assert {repetition["verdict"] for repetition in run["turns"]} <= {"VALID", "INVALID"}, [
-        repetition["reasons"] for repetition in run["turns"]
+    assert {repetition["locust"]["options"]["dialect"] for repetition in run["repetitions"]} == {"documented"}
+    assert {repetition["verdict"] for repetition in run["repetitions"]} <= {"VALID", "INVALID"}, [
+        repetition["reasons"] for repetition in run["repetitions"]
     ]
 
 

@@ -121,7 +121,7 @@ async def test_joins_and_leaves_during_a_room_read_are_announced_once(make_serve
     assert comer.ended == ""
 
 
-async def test_first_member_sees_members_that_this_server_had_not_heard_of(make_server: Make, wire: Wire) -> None:
+async def test_first_member_sees_members_that_this_server_did_not_know(make_server: Make, wire: Wire) -> None:
     here, there = await make_server(), await make_server()
     channel = here.fanout.channel("r")
     channel.joining += 1

@@ -60,7 +60,7 @@ async def test_events_lost_by_the_bus_are_read_after_it_reports_the_gap(make_ser
     _, cleo = await one.enter("r", "cleo")
     await settle(lambda: there.users() == ["ann", "ben", "cleo"])
     wire.cut = True
-    await conversation.send(one.chat, ann, "unheard")
+    await conversation.send(one.chat, ann, "not received")
     await conversation.leave(one.chat, cleo)
     await one.enter("r", "dora")
     await settle()
@@ -141,7 +141,7 @@ async def test_only_the_room_with_missed_events_is_read(make_server: Make, wire:
     client, ann = await one.enter("r", "ann")
     elsewhere, ben = await one.enter("q", "ben")
     await one.store_only(ann, "missed")
-    await one.store_only(ben, "not told yet")
+    await one.store_only(ben, "not announced yet")
     one.fanout.peers.missed("r")
     one.fanout.peers.missed("nobody is there")
     await settle(lambda: client.seqs() == [1])

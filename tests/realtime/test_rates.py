@@ -11,7 +11,7 @@ from chatsys.realtime import rates
 from chatsys.realtime.rates import Allowance, Rate, Rates
 
 
-class Player:
+class RateDriver:
     """Offers values to a rate at given times, and fires the timers that it requests."""
 
     def __init__(self) -> None:
@@ -38,41 +38,41 @@ class Player:
 
 
 def test_first_ten_changes_of_a_second_are_sent_at_once() -> None:
-    player = Player()
+    driver = RateDriver()
     for number in range(12):
-        player.offer(number / 100, number % 2 == 0)
-    assert player.sent == [(number / 100, number % 2 == 0) for number in range(10)]
-    player.advance(0.99)
-    assert len(player.sent) == 10
-    player.advance(5)
-    assert player.sent[10:] == []  # the last of the twelve equals the last value that was sent
+        driver.offer(number / 100, number % 2 == 0)
+    assert driver.sent == [(number / 100, number % 2 == 0) for number in range(10)]
+    driver.advance(0.99)
+    assert len(driver.sent) == 10
+    driver.advance(5)
+    assert driver.sent[10:] == []  # the last of the twelve equals the last value that was sent
 
 
 def test_newest_value_is_sent_when_the_second_is_over() -> None:
-    player = Player()
+    driver = RateDriver()
     for number in range(13):
-        player.offer(number / 100, number % 2 == 0)
-    player.advance(5)
-    assert player.sent[10:] == [(1.0, True)]
+        driver.offer(number / 100, number % 2 == 0)
+    driver.advance(5)
+    assert driver.sent[10:] == [(1.0, True)]
 
 
 def test_repetition_is_sent_at_most_once_a_second() -> None:
-    player = Player()
+    driver = RateDriver()
     for number in range(250):
-        player.offer(number / 100, True)
-    assert [now for now, _ in player.sent] == [0.0, 1.0, 2.0]
+        driver.offer(number / 100, True)
+    assert [now for now, _ in driver.sent] == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
-    rng, player, now = random.Random(seed), Player(), 0.0
+    rng, driver, now = random.Random(seed), RateDriver(), 0.0
     for _ in range(400):
         now += rng.choice((0.001, 0.02, 0.3))
         last = rng.random() < 0.5
-        player.offer(now, last)
-    player.advance(now + 2)
-    assert player.sent[-1][1] is last
-    times = [sent for sent, _ in player.sent]
+        driver.offer(now, last)
+    driver.advance(now + 2)
+    assert driver.sent[-1][1] is last
+    times = [sent for sent, _ in driver.sent]
     assert all(later - earlier >= 1 - 1e-9 for earlier, later in zip(times, times[10:], strict=False))
 
 

@@ -104,13 +104,13 @@ def test_pool_shares_are_at_least_one_each_and_sum_to_the_pool(size):
 
 async def test_requests_wait_for_a_connection_when_the_server_has_no_slot(postgres_url, hands):
     with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 6")
+        admin.execute("CREATE ROLE limited LOGIN CONNECTION LIMIT 6")
         try:
-            admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded")
-            async with hands.opened(postgres_url.replace("//chatsys@", "//crowded@"), pool_size=30) as store:
+            admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO limited")
+            async with hands.opened(postgres_url.replace("//chatsys@", "//limited@"), pool_size=30) as store:
                 found = await asyncio.gather(*(store.rooms() for _ in range(60)))
                 assert [len(rooms) for rooms in found] == [3] * 60
                 await asyncio.gather(*(store.post_message(hands.new_message(hands.guest())) for _ in range(60)))
         finally:
-            admin.execute("DROP OWNED BY crowded")
-            admin.execute("DROP ROLE crowded")
+            admin.execute("DROP OWNED BY limited")
+            admin.execute("DROP ROLE limited")

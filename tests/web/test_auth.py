@@ -265,7 +265,7 @@ async def test_login_of_a_disconnected_client_is_dropped(chat):
 
     async with contextlib.AsyncExitStack() as busy:
         for _ in range(max(2, os.cpu_count() or 2) + 1):  # no slot is free
-            await busy.enter_async_context(chat.passwords.turn("192.0.2.9"))
+            await busy.enter_async_context(chat.passwords.slot("192.0.2.9"))
         parts = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
         await make_app(chat)({**scope, "client": ("192.0.2.1", 1)}, receive, send)
     assert sent[0]["status"] == 499

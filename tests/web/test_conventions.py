@@ -254,8 +254,8 @@ async def test_server_fault_gives_500_without_internals(chat, client, monkeypatc
 @pytest.mark.parametrize(
     "error",
     [
-        errors.StoreUnavailable("10.0.0.1 is away"),
-        errors.ConnectionRefused("10.0.0.1 is away"),
+        errors.StoreUnavailable("10.0.0.1 is unavailable"),
+        errors.ConnectionRefused("10.0.0.1 is unavailable"),
         errors.WriteQueueFull(),
         errors.DiskFull("10.0.0.1 is full"),
     ],

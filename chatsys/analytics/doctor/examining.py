@@ -39,7 +39,7 @@ class Diagnosis:
     database: str
     findings: list[Finding] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    asked: int = 0
+    applied: int = 0
 
     @property
     def is_well(self) -> bool:
@@ -77,7 +77,7 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
     for rule in RULES:
         if rule.needs_chat and not is_chat:
             continue
-        found.asked += 1
+        found.applied += 1
         statement = sql.written(sql.statement(rule.code, version, sql.DOCTOR), values)
         with monitor.reading() as connection:
             try:

@@ -25,7 +25,7 @@ from chatsys.analytics.runs.bench import (
 )
 from chatsys.analytics.runs.comparing import compare_runs, compared_commits, compared_waits
 from chatsys.analytics.runs.files import Run, find_run, load_run
-from chatsys.analytics.runs.loadtest import audit, capacity, distribution, latency, timeline, turns
+from chatsys.analytics.runs.loadtest import audit, capacity, distribution, latency, repetitions, timeline
 from chatsys.analytics.runs.making import show_run
 from chatsys.analytics.runs.monitoring import beside_locust, monitored
 
@@ -56,8 +56,8 @@ __all__ = [
     "points",
     "ratios",
     "record",
+    "repetitions",
     "samples",
     "show_run",
     "timeline",
-    "turns",
 ]

@@ -14,7 +14,7 @@ from chatsys.errors import OperatorError
 from chatsys.reports.tables import marked
 from chatsys.results.claims import judge
 from chatsys.results.decision import decide
-from chatsys.results.distributions import SHARES, read
+from chatsys.results.distributions import SHARES, read, read_table
 from chatsys.results.names import TITLES, UNKNOWN
 from chatsys.results.numbers import change
 from chatsys.results.run import SAMPLES, Result
@@ -33,7 +33,7 @@ _FELT = (
     "with_postgresql",
 )  # fmt: skip
 _DISTRIBUTIONS = (
-    "experiment", "operation", "contestant", "depth", "size", "calls", "share_ratio", "latency_ms",
+    "experiment", "operation", "subject", "depth", "size", "calls", "share_ratio", "latency_ms",
 )  # fmt: skip
 _GROWTH = ("operation", "store", "size", "calls", "p50_ms", "p99_ms")
 
@@ -59,7 +59,7 @@ def ratios(run: Run) -> pd.DataFrame:
 
 def baselines(run: Run) -> pd.DataFrame:
     """The time of each operation as a multiple of its baseline, which is the same work without chatsys."""
-    rows = run.record.get("floors", ())
+    rows = run.record.get("baselines", ())
     return _frame(
         run,
         _BASELINES,
@@ -121,12 +121,12 @@ def record(run: Run) -> Result:
 
 
 def distributions(run: Run, **only: str) -> pd.DataFrame:
-    """The distribution of each kind of call: experiment, operation, contestant, depth, size, calls, and for each
+    """The distribution of each kind of call: experiment, operation, subject, depth, size, calls, and for each
     share_ratio the latency_ms that this share of the calls did not exceed. ``only`` keeps the rows with these values.
     """
     needs(run, "bench")
     rows = [
-        (each.experiment, each.operation, each.contestant, each.depth, each.size, each.n, share, us / 1000)
+        (each.experiment, each.operation, each.subject, each.depth, each.size, each.n, share, us / 1000)
         for each in read(run.folder)
         if all(getattr(each, name) == value for name, value in only.items())
         for share, us in zip(SHARES, each.microseconds, strict=True)
@@ -135,7 +135,7 @@ def distributions(run: Run, **only: str) -> pd.DataFrame:
 
 
 def samples(run: Run, **only: str) -> pd.DataFrame:
-    """Every timed call: experiment, operation, contestant, depth, size, round, latency_ms.
+    """Every timed call: experiment, operation, subject, depth, size, round, latency_ms.
 
     ``only`` keeps the rows with these values: ``samples(run, experiment="growth")``. Raises OperatorError for a
     published run, which keeps only its distributions.
@@ -146,10 +146,9 @@ def samples(run: Run, **only: str) -> pd.DataFrame:
             f"{run.folder} has no samples: a published run keeps only its distributions.",
             hint="Use runs.distributions, or a run of your own: `chatsys bench list`.",
         )
-    filters = [(name, "==", value) for name, value in only.items()] or None
-    frame = pd.read_parquet(run.folder / SAMPLES, filters=filters)
+    frame: pd.DataFrame = read_table(run.folder / SAMPLES, only).to_pandas()
     frame["latency_ms"] = frame.pop("microseconds").astype("float64") / 1000
-    for name in ("experiment", "operation", "contestant", "depth"):
+    for name in ("experiment", "operation", "subject", "depth"):
         frame[name] = frame[name].astype("string")
     frame.attrs = {"run": run.id}
     return frame
@@ -158,11 +157,11 @@ def samples(run: Run, **only: str) -> pd.DataFrame:
 def growth(run: Run) -> pd.DataFrame:
     """The median and p99 of each operation at each size of the growth experiment."""
     found = distributions(run, experiment="growth")
-    keys = ["operation", "contestant", "size", "calls"]
+    keys = ["operation", "subject", "size", "calls"]
     at = {name: found[found["share_ratio"].eq(share)] for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99))}
     both = [part.set_index(keys)["latency_ms"].rename(name) for name, part in at.items()]
-    rows = pd.concat(both, axis="columns").reset_index().sort_values(["operation", "contestant", "size"])
-    records: list[Any] = rows.rename(columns={"contestant": "store"}).to_dict("records")
+    rows = pd.concat(both, axis="columns").reset_index().sort_values(["operation", "subject", "size"])
+    records: list[Any] = rows.rename(columns={"subject": "store"}).to_dict("records")
     return _frame(run, _GROWTH, records)
 
 

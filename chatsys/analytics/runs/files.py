@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from chatsys.errors import OperatorError
+from chatsys.reports.records import present
 
-SCHEMA_VERSION = 1
 Kind = Literal["bench", "loadtest", "monitoring"]
 
 _MAKE: dict[Kind, str] = {
@@ -23,12 +23,12 @@ _MAKE: dict[Kind, str] = {
 
 
 _DTYPES = dict.fromkeys((
-    "action", "baseline", "contestant", "data", "depth", "experiment", "guide", "in_full", "killed", "limit", "measure",
+    "action", "baseline", "data", "depth", "experiment", "guide", "in_full", "killed", "limit", "measure",
     "measured", "method", "metric", "name", "operation", "outcome", "over", "parts", "promise", "reasons", "room",
     "rule", "store", "subject", "unit", "verdict", "with_postgresql",
 ), "string") | dict.fromkeys((
     "acknowledged", "calls", "deviations", "failures", "largest", "missing", "samples", "size", "sizes", "smallest",
-    "turn", "users",
+    "repetition", "users",
 ), "Int64")  # fmt: skip
 """Column -> dtype, in every frame; the others are float64."""
 
@@ -85,16 +85,8 @@ def load_run(path: str | Path) -> Run:
         ) from error
     except ValueError as error:
         raise OperatorError(f"{file} is not JSON: {error}.", hint="Run `chatsys bench` again.") from error
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        found = record.get("schema_version") if isinstance(record, dict) else None
-        raise OperatorError(
-            f"{file} has schema_version {found}; this program reads {SCHEMA_VERSION}.",
-            hint="Read it with the version of chatsys that wrote it, or make the run again.",
-        )
-    for repetition in record.get("turns", ()):
-        if repetition["store"] == "postgres":  # as older versions wrote it
-            repetition["store"] = "postgresql"
-    kind: Kind = "loadtest" if "turns" in record else "monitoring" if "frames" in record else "bench"
+    record = present(record if isinstance(record, dict) else {}, file)
+    kind: Kind = "loadtest" if "repetitions" in record else "monitoring" if "frames" in record else "bench"
     return Run(
         folder=file.parent,
         kind=kind,
@@ -162,5 +154,5 @@ def beside(left: pd.DataFrame, right: pd.DataFrame, *, seconds: float) -> pd.Dat
 
 def _reasons(record: dict[str, Any], kind: str) -> tuple[str, ...]:
     if kind == "loadtest":
-        return tuple(dict.fromkeys(reason for turn in record["turns"] for reason in turn["reasons"]))
+        return tuple(dict.fromkeys(reason for each in record["repetitions"] for reason in each["reasons"]))
     return (*record.get("reasons", ()), *(["interrupted"] if record.get("partial") else []))

@@ -1,4 +1,4 @@
-"""A load test's folder as frames: its turns, latencies, audit, and one time axis for users, server and database."""
+"""A load test's folder as frames: its repetitions, latencies, audit, and one time axis for users, server, database."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ _COUNTERS = {
 _SERVER = {"cpu": "server_cpu_ratio", "rss": "server_memory_bytes"}
 
 
-def turns(run: Run) -> pd.DataFrame:
-    """A row for each turn: store, users, verdict, reasons, seconds."""
+def repetitions(run: Run) -> pd.DataFrame:
+    """A row for each repetition: store, users, verdict, reasons, seconds."""
     needs(run, "loadtest")
     rows = [
-        (turn["number"], turn["store"], run.record["plan"]["users"], turn["verdict"], "; ".join(turn["reasons"]),
-         turn["locust"].get("seconds"))
-        for turn in run.record["turns"]
+        (each["number"], each["store"], run.record["plan"]["users"], each["verdict"], "; ".join(each["reasons"]),
+         each["locust"].get("seconds"))
+        for each in run.record["repetitions"]
     ]  # fmt: skip
-    return typed(("turn", "store", "users", "verdict", "reasons", "seconds"), rows, run=run.id)
+    return typed(("repetition", "store", "users", "verdict", "reasons", "seconds"), rows, run=run.id)
 
 
 def distribution(run: Run, prefix: str = PUSH) -> pd.DataFrame:
-    """Every distribution whose name begins with ``prefix``: turn, store, name, latency_ms, samples (how often)."""
+    """The distributions whose names begin with ``prefix``: repetition, store, name, latency_ms, samples (how often)."""
     rows = [
-        (turn["number"], turn["store"], figure["name"], ms, count)
-        for turn, figure in _measured(run, "figures")
+        (repetition["number"], repetition["store"], figure["name"], ms, count)
+        for repetition, figure in _measured(run, "figures")
         if figure["name"].startswith(prefix)
         for ms, count in figure["histogram"]
     ]
-    return typed(("turn", "store", "name", "latency_ms", "samples"), rows, run=run.id)
+    return typed(("repetition", "store", "name", "latency_ms", "samples"), rows, run=run.id)
 
 
 def latency(run: Run) -> pd.DataFrame:
-    """A row for each figure of a turn: method, name, samples, failures, p50, p95, p99 and max in ms.
+    """A row for each figure of a repetition: method, name, samples, failures, p50, p95, p99 and max in ms.
 
     Times are missing for what was counted but not timed.
     """
-    columns = ("turn", "store", "method", "name", "samples", "failures", "p50_ms", "p95_ms", "p99_ms", "max_ms")
+    columns = ("repetition", "store", "method", "name", "samples", "failures", "p50_ms", "p95_ms", "p99_ms", "max_ms")
     rows = [
-        (turn["number"], turn["store"], f["method"], f["name"], f["count"], f["failures"],
+        (repetition["number"], repetition["store"], f["method"], f["name"], f["count"], f["failures"],
          *_percentiles(f["histogram"]))
-        for turn, f in _measured(run, "figures")
+        for repetition, f in _measured(run, "figures")
     ]  # fmt: skip
     return typed(columns, rows, run=run.id)
 
@@ -71,38 +71,38 @@ def capacity(run: Run) -> pd.DataFrame:
     ``outcome`` is held, failed or not measurable; ``limit`` is what ran out first. Empty for a run of another scenario.
     """
     rows = [
-        (turn["store"], step["users"], step["push_p99"], step["failures"], step["deviations"], outcome(step),
+        (repetition["store"], step["users"], step["push_p99"], step["failures"], step["deviations"], outcome(step),
          limit(step))
-        for turn, step in _measured(run, "steps")
+        for repetition, step in _measured(run, "steps")
     ]  # fmt: skip
     return typed(("store", "users", "p99_ms", "failures", "deviations", "outcome", "limit"), rows, run=run.id)
 
 
 def _measured(run: Run, what: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each turn with each of its figures, or with each of its steps."""
+    """Each repetition with each of its figures, or with each of its steps."""
     needs(run, "loadtest")
-    for turn in run.record["turns"]:
-        for each in turn["locust"].get(what, ()):
-            yield turn, each
+    for repetition in run.record["repetitions"]:
+        for each in repetition["locust"].get(what, ()):
+            yield repetition, each
 
 
 def audit(run: Run) -> pd.DataFrame:
-    """A row for each turn and room: what was sent, acknowledged, stored, expected and delivered, and what deviated."""
+    """A row for each repetition and room: counts of messages sent, stored, expected, delivered, and of deviations."""
     needs(run, "loadtest")
     rows = [
-        {"turn": turn["number"], "store": turn["store"], **row}
-        for turn in run.record["turns"]
-        for row in turn["locust"].get("audit", {}).get("rows", ())
+        {"repetition": repetition["number"], "store": repetition["store"], **row}
+        for repetition in run.record["repetitions"]
+        for row in repetition["locust"].get("audit", {}).get("rows", ())
     ]
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame({"turn": [], "store": [], "room": []})
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame({"repetition": [], "store": [], "room": []})
     kinds: dict[Any, Any] = {name: "string" if name in ("store", "room") else "Int64" for name in frame.columns}
     frame = frame.astype(kinds)
     frame.attrs = {"run": run.id}
     return frame
 
 
-def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row for each second of a turn: users, push and acknowledgement latency, CPU, memory, the database's counters.
+def timeline(run: Run, repetition: int = 1, watch: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row for each second of a repetition: users, push and acknowledgement latency, CPU, memory, database counters.
 
     Columns: taken_at, elapsed_ms, users, push_per_second, push_p50_ms, push_p99_ms, ack_p50_ms, ack_p99_ms,
     failures_total, server_cpu_ratio (of one core), server_memory_bytes, generator_cpu_ratio, and for PostgreSQL each
@@ -110,7 +110,7 @@ def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.D
     the nearest second, with the prefix ``watched_``.
     """
     needs(run, "loadtest")
-    entry = next(each for each in run.record["turns"] if each["number"] == turn)
+    entry = next(each for each in run.record["repetitions"] if each["number"] == repetition)
     folder = run.folder / entry["folder"]
     generator = _generator(_lines(folder / "samples.jsonl"))
     server = _server(_lines(folder / "server.jsonl"))
@@ -119,7 +119,7 @@ def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.D
         seen = watch.add_prefix("watched_").rename(columns={"watched_taken_at": "taken_at"})
         joined = beside(joined, seen, seconds=2)
     joined.insert(1, "elapsed_ms", (joined["taken_at"] - joined["taken_at"].min()).dt.total_seconds() * 1000)
-    joined.attrs = {"run": run.id, "turn": turn, "store": entry["store"]}
+    joined.attrs = {"run": run.id, "repetition": repetition, "store": entry["store"]}
     return joined
 
 

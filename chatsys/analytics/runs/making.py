@@ -18,9 +18,11 @@ _RUNS = Path("../reports/runs")
 _EACH = 5.0  # seconds between two lines of progress
 _QUICK: dict[Kind, tuple[str, ...]] = {
     "bench": ("-m", "chatsys", "bench", "--profile", "quick", "--out"),
-    "loadtest": ("-m", "chatsys", "loadtest", "--users", "50", "--minutes", "0.5", "--store", "postgres", "--reports"),
+    "loadtest": (
+        "-m", "chatsys", "loadtest", "--users", "50", "--minutes", "0.5", "--store", "postgresql", "--reports",
+    ),
     "monitoring": ("-m", "chatsys.analytics.recording", "--seconds", "10"),
-}
+}  # fmt: skip
 _WHOLE: dict[Kind, tuple[str, ...]] = {
     "bench": ("-m", "chatsys", "bench", "--profile", "standard", "--out"),
     "loadtest": ("-m", "chatsys", "loadtest", "--users", "500", "--minutes", "2", "--store", "both", "--reports"),

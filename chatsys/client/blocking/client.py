@@ -89,14 +89,14 @@ class SocketIOClient(BlockingNamespace, ClientSession):
     """One Socket.IO connection, and its first namespace; ``of`` gives others.
 
     ``on_failure(what, error)`` and ``on_upgrade(ms)`` run in the event loop and must not wait. ``on_reconnect()`` runs
-    in its own greenlet and may wait; ``away`` is then how long there was no connection, in milliseconds.
+    in its own greenlet and may wait; ``disconnected_ms`` is then how long there was no connection.
 
     Like the official client, it reconnects by itself after a lost connection, but not after the server has disconnected
     it; then call :meth:`connect`.
     """
 
     __slots__ = (
-        "_reconnecting", "_silence", "_transport_class", "_watchdog", "away", "on_reconnect", "reconnect",
+        "_reconnecting", "_silence", "_transport_class", "_watchdog", "disconnected_ms", "on_reconnect", "reconnect",
     )  # fmt: skip
 
     def __init__(
@@ -126,7 +126,7 @@ class SocketIOClient(BlockingNamespace, ClientSession):
         self._watchdog: Any = None
         self._silence = 45.0
         self.reconnect = reconnect
-        self.away = 0.0
+        self.disconnected_ms = 0.0
         self.on_reconnect: Callable[[], None] = nothing
 
     def of(self, namespace: str, auth: object = None) -> BlockingNamespace:
@@ -217,7 +217,7 @@ class SocketIOClient(BlockingNamespace, ClientSession):
                     raise
                 except ConnectFailed as error:
                     self.on_failure("reconnect", error)
-            self.away = (time.monotonic() - since) * 1000
+            self.disconnected_ms = (time.monotonic() - since) * 1000
             self._reconnecting = None
             self.on_reconnect()
         except Exception as error:

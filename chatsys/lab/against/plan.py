@@ -26,9 +26,9 @@ class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How much a comparison does.
 
     There are at least ``rounds`` and at most ``most`` rounds. After ``rounds``, another one starts only if fewer than
-    ``seconds`` have passed and some operation can't yet detect a ratio of ``wanted``. Each round has ``turns``
-    repetitions on each side, ``scale`` times as long as in the quick profile. ``turns`` is even: the side that comes
-    first finds the caches full of another operation's data, so the sides alternate. ``names`` are prefixes of
+    ``seconds`` have passed and some operation can't yet detect a ratio of ``wanted``. Each round has
+    ``repetitions`` on each side, ``scale`` times as long as in the quick profile. Their number is even: the side that
+    comes first finds the caches full of another operation's data, so the sides alternate. ``names`` are prefixes of
     operations; empty means all.
     """
 
@@ -38,7 +38,7 @@ class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     most: int
     seconds: float
-    turns: int
+    repetitions: int
     scale: int
     senders: int = 32
     members: int
@@ -51,11 +51,11 @@ PLANS = {
     for plan in (
         ComparisonPlan(
             name="quick", users=400, messages=400, members=200,
-            rounds=6, most=8, seconds=90, turns=4, scale=1,
+            rounds=6, most=8, seconds=90, repetitions=4, scale=1,
         ),
         ComparisonPlan(
             name="standard", users=10_000, messages=20_000, members=500,
-            rounds=16, most=24, seconds=1_200, turns=8, scale=2,
+            rounds=16, most=24, seconds=1_200, repetitions=8, scale=2,
         ),
     )
 }  # fmt: skip

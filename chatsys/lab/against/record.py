@@ -13,8 +13,8 @@ from chatsys.lab.against.verdicts import Verdict
 from chatsys.reports.records import decoded
 from chatsys.results.files import write_record
 from chatsys.results.run import Interval
+from chatsys.results.upgrades import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 COMPARISON = "comparison.json"
 
 
@@ -106,6 +106,6 @@ def save(comparison: CommitComparison, folder: Path) -> Path:
 def load(file: Path) -> CommitComparison:
     """Read a record. Raises OperatorError if this program can't read it."""
     try:
-        return decoded(file.read_bytes(), CommitComparison, file, SCHEMA_VERSION, "chatsys bench --against")
+        return decoded(file.read_bytes(), CommitComparison, file)
     except (OSError, msgspec.DecodeError) as error:
         raise OperatorError(f"{file} is not the record of a comparison: {error}.") from error

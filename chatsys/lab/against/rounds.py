@@ -62,7 +62,7 @@ def perform(
             for (name, measure), value in _costs(clients, admin, todo).items():
                 figures[name, measure][side].append(value)
             clients.running.find_backends(admin, watch.postmaster is not None)
-        for repetition in range(plan.turns):
+        for repetition in range(plan.repetitions):
             for work in todo:
                 for side in (0, 1) if repetition % 2 == 0 else (1, 0):
                     found = work.repeat(both[side], number * 1_000 + repetition + 1)

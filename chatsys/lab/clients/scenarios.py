@@ -50,17 +50,17 @@ def fanout(clients: RawClients, *, members: int) -> Scenario:
         order = yield {"deliveries": len(latencies), **spent, **audit}
 
 
-def senders(clients: RawClients, *, senders: int, seconds: float, turns: int) -> Scenario:
+def senders(clients: RawClients, *, senders: int, seconds: float, repetitions: int) -> Scenario:
     """Each sender is alone in a room and sends in a closed loop: its next message leaves when the last echo arrived.
 
-    The warm-up takes a fifth of ``seconds``. After ``turns`` repetitions one more result has the number of messages
+    The warm-up takes a fifth of ``seconds``. After all ``repetitions`` one more result has the number of messages
     ``sent`` in total, and the number ``stored`` according to the server's room statistics.
     """
     rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
     _join(clients, rooms)
     total = len(sending.closed_loop(clients, _TEXT, seconds / 5)[0])
     yield {}
-    for _ in range(turns):
+    for _ in range(repetitions):
         sending.forget(clients.members)
         with sending.effort() as spent:
             sent, latencies = sending.closed_loop(clients, _TEXT, seconds)

@@ -25,7 +25,7 @@ from chatsys.lab.subjects.worker import Opening
 from chatsys.lab.workloads.endpoints import HTTP, SOCKET
 from chatsys.lab.workloads.operation import SEND
 
-NAME = "doors"
+NAME = "endpoints"
 _USERS_PER_MESSAGE = 20  # few messages suffice: the requests depend on the users and on the clients' own room
 _DEPTHS = {"http": HTTP, "socket": SOCKET}
 _ECHO = "socket.io"

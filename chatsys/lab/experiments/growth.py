@@ -39,7 +39,7 @@ async def perform(env: Environment) -> None:
             if "postgresql" in env.stores:
                 env.result.plans += await asyncio.to_thread(plans, env.database(rows), rows)
         env.watch.reasons()
-        orders = [closed(profile, name, env.seed, seconds=profile.growth_turn) for name in GROWING]
+        orders = [closed(profile, name, env.seed, seconds=profile.growth_repetition) for name in GROWING]
         matches = [Match(subjects, order) for order in orders]
         try:
             await interleaved(env, matches, profile.growth_rounds, NAME)

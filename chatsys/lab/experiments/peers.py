@@ -85,9 +85,9 @@ async def _fanout(env: Environment, taking: Servers, members: int) -> None:
 async def _echo(env: Environment, taking: Servers) -> None:
     """One sender alone in its room sends in a closed loop."""
     env.step("peers: echo")
-    turns = env.profile.stretches
+    repetitions = env.profile.stretches
     medians = defaultdict[str, list[float]](list)
-    async with clients_of("senders", taking, senders=1, seconds=_SECONDS, turns=turns) as clients:
+    async with clients_of("senders", taking, senders=1, seconds=_SECONDS, repetitions=repetitions) as clients:
         for number, name in env.line(taking):
             got = await clients[name].repeat()
             audit(env.result, got, f"the echo on {name}")

@@ -60,9 +60,9 @@ async def closed_loop(env: Environment, taking: Servers, experiment: str, number
     The processor time of the database is known only if it runs on this machine.
     """
     figures = defaultdict[tuple[str, str], list[float]](list)
-    seconds, turns = env.profile.stretch, env.profile.stretches
+    seconds, repetitions = env.profile.stretch, env.profile.stretches
     postmaster = env.watch.postmaster
-    async with clients_of("senders", taking, senders=number, seconds=seconds, turns=turns) as clients:
+    async with clients_of("senders", taking, senders=number, seconds=seconds, repetitions=repetitions) as clients:
         for round_number, (name, server) in env.line(taking.items()):
             before = 0.0 if postmaster is None else processor_seconds(postmaster)
             got = await clients[name].repeat()
@@ -111,7 +111,7 @@ async def arrivals(env: Environment, taking: Servers) -> None:
 
 async def _capacity(env: Environment, name: str, server: ServerProcess) -> float:
     """Messages per second of OPEN_SENDERS in a closed loop, which sets the rates of the open loop."""
-    parameters = {"senders": OPEN_SENDERS, "seconds": env.profile.stretch, "turns": 1}
+    parameters = {"senders": OPEN_SENDERS, "seconds": env.profile.stretch, "repetitions": 1}
     async with scenario_clients("senders", server, **parameters) as clients:
         got = await clients.repeat()
         believe_latency(env.result, got, f"{OPEN_SENDERS} senders on {name}")

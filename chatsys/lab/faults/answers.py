@@ -41,20 +41,20 @@ class _Link:
         self._proxy = proxy
         self._statements: dict[bytes, str] = {}
         self._started = False
-        self._asked = self._told = b""
+        self._requests = self._answers = b""
         self._armed = False
         self._held = b""
 
     def request(self, data: bytes) -> bytes:
-        """Note what is asked."""
-        self._asked += data
-        if not self._started and len(self._asked) >= 4:
-            size = int.from_bytes(self._asked[:4], "big")
-            if len(self._asked) < size:
+        """Note what is requested."""
+        self._requests += data
+        if not self._started and len(self._requests) >= 4:
+            size = int.from_bytes(self._requests[:4], "big")
+            if len(self._requests) < size:
                 return data
-            self._started, self._asked = True, self._asked[size:]
+            self._started, self._requests = True, self._requests[size:]
         if self._started:
-            messages, self._asked = _messages(self._asked)
+            messages, self._requests = _messages(self._requests)
             for kind, body in messages:
                 self._note(kind, body)
         return data
@@ -65,13 +65,13 @@ class _Link:
             self._statements[name] = text.decode("utf-8", "replace")
         elif kind in {b"B", b"Q"}:
             first, second, *_ = [*body.split(b"\0", 2), b""]
-            asked = self._statements.get(second, "") if kind == b"B" else first.decode("utf-8", "replace")
-            if self._proxy.wanted is not None and self._proxy.wanted.search(asked):
+            statement = self._statements.get(second, "") if kind == b"B" else first.decode("utf-8", "replace")
+            if self._proxy.wanted is not None and self._proxy.wanted.search(statement):
                 self._proxy.wanted, self._armed = None, True
 
     def answer(self, data: bytes) -> bytes | None:
         """Hold back the answer that shall be lost until its transaction has ended; then lose it."""
-        messages, self._told = _messages(self._told + data)
+        messages, self._answers = _messages(self._answers + data)
         done = any(kind in {b"C", b"Z"} for kind, _ in messages)
         if not self._armed or not (done or self._held):  # a statement that is only prepared ends with no state
             return data

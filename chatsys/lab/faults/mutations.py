@@ -75,10 +75,10 @@ MUTATIONS = (
         settings=(("CHATSYS_SEND_BUFFER_BYTES", "1073741824"),),
     ),
     Mutation(
-        "a connection has a number of frames in each turn of the event loop",
+        "a connection has a number of frames in each iteration of the event loop",
         "flood: unknown events",
         _TENTHS,
-        settings=(("CHATSYS_FRAMES_PER_TURN", "100000"),),
+        settings=(("CHATSYS_FRAMES_PER_ITERATION", "100000"),),
     ),
     Mutation(
         "a server sends itself a token over the bus",

@@ -28,13 +28,13 @@ class Client {
     this.socket.on("connect", () => this.join());
     this.socket.on("disconnect", (reason) => this.gone(reason));
     this.socket.on("message-history", (messages) => this.history(messages));
-    this.socket.on("receive-message", (message) => this.heard(message.seq));
+    this.socket.on("receive-message", (message) => this.received(message.seq));
     setTimeout(() => this.talk(), Math.random() * every);
   }
 
   async join() {
     const since = this.known ? { since: this.last } : {};
-    const answer = await this.asked("join", { room: this.room, username: this.user, userId: this.user, ...since });
+    const answer = await this.request("join", { room: this.room, username: this.user, userId: this.user, ...since });
     if (answer?.success) {
       this.joined = this.known = true;
     } else if (this.socket.connected) {
@@ -49,11 +49,11 @@ class Client {
   }
 
   history(messages) {
-    if (this.known) messages.forEach((message) => this.heard(message.seq));
+    if (this.known) messages.forEach((message) => this.received(message.seq));
     else this.last = messages.at(-1)?.seq ?? 0;
   }
 
-  heard(seq) {
+  received(seq) {
     if (seq <= this.last) this.doubled += 1;
     else {
       this.lost += seq - this.last - 1;
@@ -70,7 +70,7 @@ class Client {
   async say(token) {
     this.waiting += 1;
     for (;;) {
-      const answer = this.joined ? await this.asked("send-message", { message: token, clientMessageId: token }) : null;
+      const answer = this.joined ? await this.request("send-message", { message: token, clientMessageId: token }) : null;
       if (answer?.success) {
         acknowledged.push([this.room, answer.seq, answer.id, token]);
         break;
@@ -80,7 +80,7 @@ class Client {
     this.waiting -= 1;
   }
 
-  async asked(event, payload) {
+  async request(event, payload) {
     try {
       return await this.socket.timeout(PATIENCE_MS).emitWithAck(event, payload);
     } catch {

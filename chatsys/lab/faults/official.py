@@ -48,7 +48,7 @@ class OfficialClients:
     def __init__(self, processes: Sequence[asyncio.subprocess.Process]) -> None:
         self._processes = processes
 
-    async def asked(self, command: str) -> list[ClientsStatus]:
+    async def request(self, command: str) -> list[ClientsStatus]:
         """The answer of each process. Raises OperatorError if one gives none."""
         return list(await asyncio.gather(*(self._ask(process, command) for process in self._processes)))
 
@@ -65,7 +65,7 @@ class OfficialClients:
     async def until(self, done: Callable[[list[ClientsStatus]], bool], seconds: float, what: str) -> float:
         """Wait until ``done``; the seconds that it took. Raises OperatorError if it took more than ``seconds``."""
         begun = clock()
-        while not done(reported := await self.asked("status")):
+        while not done(reported := await self.request("status")):
             if clock() > begun + seconds:
                 raise OperatorError(f"{what} within {seconds:g} s: {reported}")
             await asyncio.sleep(0.1)
@@ -118,11 +118,11 @@ async def rolling_restart(hit: Hit) -> None:
             await server.start()
         back = await clients.until(everybody, RETURN, "2,000 official clients did not all come back")
         await asyncio.sleep(1)  # they talk on
-        await clients.asked("stop")
+        await clients.request("stop")
         await clients.until(
             lambda reported: not any(each.waiting for each in reported), ANSWER, "Messages were not answered"
         )
-        short = await asyncio.to_thread(_shortcomings, hit.site.servers[0], await clients.asked("stop"))
+        short = await asyncio.to_thread(_shortcomings, hit.site.servers[0], await clients.request("stop"))
     if back > RECOVERY_LIMIT:
         short.append(f"official clients were back only after {back:.1f} s")
     if short:

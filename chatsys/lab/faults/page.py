@@ -10,9 +10,9 @@ import numpy as np
 from chatsys.lab.faults.fault import CONTAINED, Concern
 from chatsys.lab.faults.record import (
     ANSWER_LIMIT,
-    LANES,
+    AT_ONCE,
     NOTICE_FACTOR,
-    NOTICE_FLOOR_MS,
+    NOTICE_LEAST_MS,
     RECOVERY_LIMIT,
     FaultKind,
     FaultsResult,
@@ -39,9 +39,9 @@ order, the lists of members must be true at the end, and the database must hold 
 within {RECOVERY_LIMIT:g} s of the end of a fault, a message must be answered within {ANSWER_LIMIT:g} s whatever the \
 database does,
 nobody may be thrown out of a living server, and where a fault concerns one client or one room, the others' p99 may be
-at most {NOTICE_FACTOR:g} times what it was in calm (a p99 under {NOTICE_FLOOR_MS:g} ms counts as unmoved). Such a \
+at most {NOTICE_FACTOR:g} times what it was in calm (a p99 under {NOTICE_LEAST_MS:g} ms counts as unmoved). Such a \
 fault has the machine
-to itself; of the others up to {LANES} are injected at once, each with servers and a PostgreSQL of its own.
+to itself; of the others up to {AT_ONCE} are injected at once, each with servers and a PostgreSQL of its own.
 
 Run: {result.created_at}, profile {result.profile}, seed {result.seed}; {cpus} cores, commit `{commit}`. Before the \
 injections that had the machine to themselves its
@@ -54,7 +54,7 @@ def markdown(result: FaultsResult) -> str:
     parts = [_head(result)]
     short = [kind for kind in result.kinds if shortcomings(kind)]
     kept = [kind for kind in result.kinds if kind.injections and not shortcomings(kind)]
-    away = [kind for kind in result.kinds if not kind.injections]
+    not_run = [kind for kind in result.kinds if not kind.injections]
     overcome = [each for each in result.fuzzing if not withstood(each)]
     parts.append(_section("What fell short", short) if short else "## What fell short\n")
     if overcome:
@@ -62,8 +62,8 @@ def markdown(result: FaultsResult) -> str:
     if not short and not overcome:
         parts.append("Nothing.\n")
     parts.append(_section("What was kept", kept))
-    if away:
-        rows = [(kind.name, kind.not_run or "not run in this profile") for kind in away]
+    if not_run:
+        rows = [(kind.name, kind.not_run or "not run in this profile") for kind in not_run]
         parts.append("## Not run\n\n" + _table(("Fault", "Why"), rows))
     if result.mutations:
         taken = [(each.mechanism, each.fault, each.noticed or "**nothing noticed it**") for each in result.mutations]
@@ -133,7 +133,7 @@ def shortcomings(kind: FaultKind) -> list[str]:
     if late and kind.concerns == Concern.DATABASE:
         said.append(f"a message was answered only after {max(late):.1f} s")
     calm, during = _p99s(kind)
-    if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
+    if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_LEAST_MS):
         said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
     growth = max((each.growth_mib for each in kind.injections), default=0.0)
     if kind.concerns == Concern.CLIENT and growth > GROWTH_LIMIT_MIB:

@@ -82,7 +82,7 @@ for _how, _number in (("killed", signal.SIGKILL), ("stopped", signal.SIGINT)):
 
 
 @fault("the embedded postmaster asked to end", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=4)
-async def embedded_asked(hit: Hit) -> None:
+async def embedded_terminated(hit: Hit) -> None:
     """SIGTERM: it lets nobody in and waits for the last session, until a server that uses it loses patience."""
     hit.site.postmaster().terminate()
     await hit.site.ended_database()
@@ -97,7 +97,7 @@ async def postgres_killed(hit: Hit) -> None:
 
 
 @fault("PostgreSQL asked to end for 2 s, then restarted", Concern.DATABASE, seconds=4)
-async def postgres_asked(hit: Hit) -> None:
+async def postgres_terminated(hit: Hit) -> None:
     """SIGTERM: it lets nobody in and waits for the last session; then as ``pg_ctl restart`` does."""
     hit.site.postmaster().terminate()
     await asyncio.sleep(2)

@@ -22,11 +22,11 @@ ANSWER_LIMIT = 5.0
 """Seconds within which a message is answered, one way or the other, whatever the database does."""
 NOTICE_FACTOR = 1.5
 """How many times their calm p99 the others' may be while a fault concerns one client or one room."""
-LANES = 3
+AT_ONCE = 3
 """Sites that are used at once by faults of which nothing is timed to the millisecond."""
 STEP = 1.05
 """The ratio of two neighbours in a histogram of latencies."""
-NOTICE_FLOOR_MS = 10.0
+NOTICE_LEAST_MS = 10.0
 """A p99 below this is never called a deviation: the samples of one injection are few."""
 
 

@@ -14,7 +14,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
-from chatsys.lab.faults.record import LANES, FaultKind, FaultRun, FaultsResult, load, save
+from chatsys.lab.faults.record import AT_ONCE, FaultKind, FaultRun, FaultsResult, load, save
 from chatsys.lab.faults.site import Site, SiteKind
 from chatsys.lab.provenance.machine import describe
 
@@ -85,7 +85,7 @@ async def run(
         return result
     for alone in (False, True):
         todo = [fault for fault in faults if fault.alone is alone]
-        await _Lanes(result, profile, todo, folder, say).run(1 if alone else LANES)
+        await _ParallelRuns(result, profile, todo, folder, say).run(1 if alone else AT_ONCE)
     if profile.mutations:
         await mutations.perform(result, folder, say)
     if profile.cases:
@@ -93,7 +93,7 @@ async def run(
     return result
 
 
-class _Lanes:
+class _ParallelRuns:
     """The runs that are to be done, by the kind of site that they need, and workers that do them side by side."""
 
     def __init__(

@@ -53,7 +53,7 @@ class ProcessMemory(msgspec.Struct, frozen=True):
         return not self.keeps and self.growth is not None and self.growth > LIMIT
 
 
-def of_turn(folder: Path, store: str) -> list[ProcessMemory]:
+def of_repetition(folder: Path, store: str) -> list[ProcessMemory]:
     """The memory of generators and server in one repetition, from the samples in its folder."""
     locust, server = lines(folder / "samples.jsonl"), lines(folder / "server.jsonl")
     if not locust:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-SCHEMA_VERSION = 1
+from chatsys.results.upgrades import SCHEMA_VERSION
 
 
 class LoadTestPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +56,6 @@ class LoadTestRun(msgspec.Struct, kw_only=True):
     plan: LoadTestPlan
     environment: dict[str, Any]
     verdict: str
-    turns: list[LoadTestRepetition]
+    repetitions: list[LoadTestRepetition]
     limitations: list[str]
     schema_version: int = SCHEMA_VERSION

@@ -74,42 +74,42 @@ def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[st
     created = datetime.now(UTC)
     name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
     folder, order = (reports / name).absolute(), order_of(plan)
-    turns: list[LoadTestRepetition] = []
+    repetitions: list[LoadTestRepetition] = []
     with _postgres(request, needed="postgresql" in order) as server_url:
         shown = " ".join(map(place, plan.hosts)) or ("memory://" if server_url is None else _shown(server_url))
         environment = machine.describe(request.watched or server_url, shown)
         for number, store in enumerate(order, 1):
-            say(f"Turn {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
+            say(f"Repetition {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
             processes = plan.processes
             while True:
                 again = msgspec.structs.replace(plan, processes=processes)
                 try:
                     if plan.hosts:
-                        turn = _turn_at(again, number, store, request, folder=folder)
+                        repetition = _at_address(again, number, store, request, folder=folder)
                     else:
                         with _store(store, server_url, name, number) as url:
-                            turn = _turn(again, number, store, url, folder=folder)
+                            repetition = _on_store(again, number, store, url, folder=folder)
                 except KeyboardInterrupt:  # while a server started or stopped
-                    if not turns:
+                    if not repetitions:
                         shutil.rmtree(folder, ignore_errors=True)
                         raise
-                    turn = _unmeasured(number, place(store) if plan.hosts else store, folder)
-                if not limits.more_generators_help(turn.locust.get("steps", ()), processes):
+                    repetition = _unmeasured(number, place(store) if plan.hosts else store, folder)
+                if not limits.more_generators_help(repetition.locust.get("steps", ()), processes):
                     break
                 processes *= 2
-                say(f"Turn {number}: the load generator was the limit; repeating with {processes} processes")
-                shutil.rmtree(folder / turn.folder)
-            turns.append(turn)
-            say(f"Turn {number}: {turns[-1].verdict}")
-            if turns[-1].verdict == INTERRUPTED:
+                say(f"Repetition {number}: the load generator was the limit; repeating with {processes} processes")
+                shutil.rmtree(folder / repetition.folder)
+            repetitions.append(repetition)
+            say(f"Repetition {number}: {repetition.verdict}")
+            if repetition.verdict == INTERRUPTED:
                 break
     result = LoadTestRun(
         id=name,
         created_at=created.isoformat(timespec="seconds"),
         plan=plan,
         environment=environment,
-        verdict=verdict_of([turn.verdict for turn in turns]),
-        turns=turns,
+        verdict=verdict_of([each.verdict for each in repetitions]),
+        repetitions=repetitions,
         limitations=limitations(plan),
     )
     write_record(folder / RESULT, result)
@@ -159,12 +159,12 @@ def limitations(plan: LoadTestPlan) -> list[str]:
         known.append(f"The servers alternated ({' '.join(map(place, order_of(plan)))}).")
     elif plan.store == "both" and not plan.hosts:
         order = " ".join("AB"[STORES.index(store)] for store in order_of(plan))
-        known.append(f"The two stores alternated on one machine ({order}); each turn started with an empty store.")
+        known.append(f"The two stores alternated on one machine ({order}); each repetition began with an empty store.")
     return known
 
 
-def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path) -> LoadTestRepetition:
-    own = folder / f"turn-{number}-{store}"
+def _on_store(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path) -> LoadTestRepetition:
+    own = folder / f"repetition-{number}-{store}"
     own.mkdir(parents=True)
     watch = machine.MachineWatch(machine.postmaster_of(url) if store == "postgresql" else None)
     with TemporaryDirectory() as temporary:
@@ -183,10 +183,12 @@ def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path
     return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + trouble)
 
 
-def _turn_at(plan: LoadTestPlan, number: int, address: str, request: Databases, *, folder: Path) -> LoadTestRepetition:
-    """A turn at a server that already runs. Its accounts are kept for the next run at the same address."""
+def _at_address(
+    plan: LoadTestPlan, number: int, address: str, request: Databases, *, folder: Path
+) -> LoadTestRepetition:
+    """A repetition at a server that already runs. Its accounts are kept for the next run at the same address."""
     name = place(address).replace(":", "-")
-    own = folder / f"turn-{number}-{name}"
+    own = folder / f"repetition-{number}-{name}"
     own.mkdir(parents=True)
     kept = request.folder.parent / "loadtest" / f"{name}.json"
     trouble: list[str] = []
@@ -203,7 +205,7 @@ def _turn_at(plan: LoadTestPlan, number: int, address: str, request: Databases, 
 def _judged(
     plan: LoadTestPlan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]
 ) -> LoadTestRepetition:
-    """The record of a turn: the result of Locust in the turn's folder, the verdict and its reasons."""
+    """The record of a repetition: the result of Locust in its folder, the verdict and its reasons."""
     result = _result_of(own)
     limits.name_limits(result.get("steps", ()), own)
     verdict, reasons = result.get("verdict", "FAILED"), [*_complaints(own), *result.get("reasons", ())]
@@ -213,7 +215,7 @@ def _judged(
         verdict, reasons = INTERRUPTED, ["Ctrl-C" if result else "Ctrl-C before anything was measured", *reasons]
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
-    grown = memory.reasons(memory.of_turn(own, store)) if plan.scenario == "soak" else []
+    grown = memory.reasons(memory.of_repetition(own, store)) if plan.scenario == "soak" else []
     if grown and verdict == "VALID":  # on a saturated machine, queued messages fill memory: that proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
@@ -229,8 +231,8 @@ def _judged(
 
 
 def _unmeasured(number: int, store: str, folder: Path) -> LoadTestRepetition:
-    """A turn that Ctrl-C ended while its server started or stopped."""
-    name, reasons = f"turn-{number}-{store}", ["Ctrl-C before anything was measured"]
+    """A repetition that Ctrl-C ended while its server started or stopped."""
+    name, reasons = f"repetition-{number}-{store}", ["Ctrl-C before anything was measured"]
     (folder / name).mkdir(parents=True, exist_ok=True)
     return LoadTestRepetition(number=number, store=store, folder=name, verdict=INTERRUPTED, reasons=reasons, locust={})
 
@@ -265,8 +267,7 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
 def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) -> int:
     """Drive the server and return Locust's exit status, or 130 after Ctrl-C (Locust still writes its result)."""
     order = order_of(plan)
-    turns_each = order.count(order[0])
-    seconds = max(5, round(plan.minutes * 60 / turns_each))
+    seconds = max(5, round(plan.minutes * 60 / order.count(order[0])))
     options: dict[str, object] = {f"--{name.replace('_', '-')}": getattr(plan, name) for name in _PLANNED}
     options |= {"--host": address, "--run-time": f"{seconds}s", "--accounts": account_file.absolute(), "--out": folder}
     options |= {"--csv": folder / "locust", "--html": folder / "locust.html"}

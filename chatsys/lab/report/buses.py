@@ -125,7 +125,7 @@ def _picture(distributions: Sequence[Distribution]) -> list[Part]:
     for size in sorted({each.size for each in distributions if each.experiment == NAME}):
         for bus in BUSES:
             key = (NAME, DELAY, f"{bus}, {SHARED}", size)
-            own = [d for d in distributions if (d.experiment, d.operation, d.contestant, d.size) == key]
+            own = [d for d in distributions if (d.experiment, d.operation, d.subject, d.size) == key]
             drawn += [(f"{bus}, {size} servers", each.microseconds, SHARES) for each in own]
     caption = "How much later a member on another server gets a message: the cumulative share of deliveries."
     return [ecdf("buses", caption, drawn, x="microseconds", y="share of deliveries")] if drawn else []

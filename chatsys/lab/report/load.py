@@ -37,18 +37,18 @@ _EXPLAINED = {
 
 
 def page_of(run: LoadTestRun, folder: Path) -> Page:
-    """The report of ``run``, whose turns are in ``folder``."""
+    """The report of ``run``, whose repetitions are in ``folder``."""
     plan = run.plan
     page = Page(title=title_of(run), subtitle=f"Run {run.id}, {run.created_at}: **{run.verdict}**")
-    finished = [turn for turn in run.turns if turn.locust]
+    finished = [repetition for repetition in run.repetitions if repetition.locust]
     page.add("Verdict", Text(_EXPLAINED[run.verdict]), _verdicts(run))
     page.add("Side by side", comparison(finished))
     page.add("Push latency", *_latency(finished))
-    page.add("All that was timed", *(_figures(turn) for turn in finished))
+    page.add("All that was timed", *(_figures(repetition) for repetition in finished))
     page.add("All that was counted", _counted(finished))
     page.add("Over time", *_over_time(finished, folder))
     page.add("Capacity", *capacity_of(finished, plan.objective))
-    page.add("Audit", *(_audit(turn) for turn in finished))
+    page.add("Audit", *(_audit(repetition) for repetition in finished))
     page.add("Validity", *_validity(finished))
     page.add("Memory", *_memory(finished, folder))
     page.add("What this does not show", Text("\n".join(f"- {sentence}" for sentence in run.limitations)))
@@ -60,20 +60,24 @@ def title_of(run: LoadTestRun) -> str:
     """The scenario and its users. For a search for the capacity it is the answer, not the highest allowed number."""
     if run.plan.scenario != "capacity":
         return f"Load test: {run.plan.scenario}, {run.plan.users:,} users"
-    found = [(turn.store, capacity.answer(turn.locust.get("steps", ())).words) for turn in run.turns if turn.locust]
-    return "Load test: capacity, " + "; ".join(f"{names.store(name)} {words}" for name, words in found)
+    found = [
+        f"{names.store(each.store)} {capacity.answer(each.locust.get('steps', ())).words}"
+        for each in run.repetitions
+        if each.locust
+    ]
+    return "Load test: capacity, " + "; ".join(found)
 
 
 def _verdicts(run: LoadTestRun) -> Table:
-    rows = [(str(turn.number), turn.store, turn.verdict, "; ".join(turn.reasons) or "none") for turn in run.turns]
-    return Table(header=("turn", "store", "verdict", "reasons"), rows=rows, align="rlll")
+    rows = [(str(each.number), each.store, each.verdict, "; ".join(each.reasons) or "none") for each in run.repetitions]
+    return Table(header=("repetition", "store", "verdict", "reasons"), rows=rows, align="rlll")
 
 
-def comparison(turns: list[LoadTestRepetition]) -> Table:
+def comparison(repetitions: list[LoadTestRepetition]) -> Table:
     """A row for each store or server: times in ms (median, 99th percentile), and the counts of the audit."""
     rows = []
-    for store in dict.fromkeys(turn.store for turn in turns):
-        own = [turn.locust for turn in turns if turn.store == store]
+    for store in dict.fromkeys(repetition.store for repetition in repetitions):
+        own = [repetition.locust for repetition in repetitions if repetition.store == store]
         totals = [locust["audit"]["total"] for locust in own]
         counted = (sum(total[name] for total in totals) for name in ("sent", "delivered", "dropped", "doubled"))
         other = sum(total[name] for total in totals for name in _LOST)
@@ -127,16 +131,16 @@ def _row(name: str, values: npt.NDArray[np.float64], counts: npt.NDArray[np.int6
     return (name, f"{counts.sum():,}", *(f"{ms:.2f}" for ms in (*at, values[-1])))
 
 
-def _pushes(turn: LoadTestRepetition) -> list[dict[str, Any]]:
-    figures = turn.locust["figures"]
+def _pushes(repetition: LoadTestRepetition) -> list[dict[str, Any]]:
+    figures = repetition.locust["figures"]
     return [f for f in figures if f["method"] == "push" and f["name"].startswith(_PUSH) and f["histogram"]]
 
 
-def _latency(turns: list[LoadTestRepetition]) -> list[Part]:
+def _latency(repetitions: list[LoadTestRepetition]) -> list[Part]:
     """For each store: all personas together, each persona, and the service time if it was measured."""
     rows, curves = [], []
-    for store in dict.fromkeys(turn.store for turn in turns):
-        figures = [figure for turn in turns if turn.store == store for figure in _pushes(turn)]
+    for store in dict.fromkeys(repetition.store for repetition in repetitions):
+        figures = [figure for repetition in repetitions if repetition.store == store for figure in _pushes(repetition)]
         timed = [f for f in figures if not f["name"].endswith(_SERVICE)]
         service = [f for f in figures if f["name"].endswith(_SERVICE)]
         if not timed:
@@ -152,7 +156,7 @@ def _latency(turns: list[LoadTestRepetition]) -> list[Part]:
             )
     if not rows:
         return [Text("No push was timed.")]
-    clocks = sorted({turn.locust["clock"] for turn in turns})
+    clocks = sorted({repetition.locust["clock"] for repetition in repetitions})
     text = f"From the sender's timestamp to the arrival at a recipient. Clock: {', '.join(clocks)}."
     header = ("store: persona", "pushes", "p50 ms", "p95 ms", "p99 ms", "max ms")
     caption = "Push latency of all recipients."
@@ -169,44 +173,46 @@ def _cumulated(
     return positive, shares[chosen].tolist()
 
 
-def _figures(turn: LoadTestRepetition) -> Table:
+def _figures(repetition: LoadTestRepetition) -> Table:
     rows = []
-    for figure in turn.locust["figures"]:
+    for figure in repetition.locust["figures"]:
         name = f"{figure['method']} {figure['name']}"
         if figure["histogram"]:
             rows.append((*_row(name, *histogram_of([figure])), str(figure["failures"])))
         else:
             rows.append((name, f"{figure['count']:,}", *["not timed"] * 4, str(figure["failures"])))
     header = ("what", "count", "p50 ms", "p95 ms", "p99 ms", "max ms", "failures")
-    return Table(header=header, rows=rows, caption=_name(turn))
+    return Table(header=header, rows=rows, caption=_name(repetition))
 
 
-def _counted(turns: list[LoadTestRepetition]) -> Table:
+def _counted(repetitions: list[LoadTestRepetition]) -> Table:
     """The counts of events that are not timed: sent without requesting an acknowledgement, and received."""
     rows = []
-    for turn in turns:
-        sent = max(1, turn.locust["audit"]["total"]["sent"])
-        counted = [("pushes of messages", turn.locust["audit"]["total"]["delivered"])]
-        counted.append(("receipt updates, both kinds", sum(turn.locust["unhandled"].get(e, 0) for e in _RECEIPTS)))
-        counted += [(f"received {event}", count) for event, count in sorted(turn.locust["unhandled"].items())]
-        counted += [(f"sent {event}", count) for event, count in sorted(turn.locust["untimed"].items())]
-        rows += [(_name(turn), event, f"{count:,}", f"{count / sent:.2f}") for event, count in counted]
-    return Table(header=("turn", "event", "count", "for each message sent"), rows=rows, align="llrr")
+    for repetition in repetitions:
+        total, received = repetition.locust["audit"]["total"], repetition.locust["unhandled"]
+        sent = max(1, total["sent"])
+        counted = [("pushes of messages", total["delivered"])]
+        counted.append(("receipt updates, both kinds", sum(received.get(event, 0) for event in _RECEIPTS)))
+        counted += [(f"received {event}", count) for event, count in sorted(received.items())]
+        counted += [(f"sent {event}", count) for event, count in sorted(repetition.locust["untimed"].items())]
+        rows += [(_name(repetition), event, f"{count:,}", f"{count / sent:.2f}") for event, count in counted]
+    return Table(header=("repetition", "event", "count", "for each message sent"), rows=rows, align="llrr")
 
 
 # -- over time
 
 
-def _over_time(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
-    """One figure per turn. Its panels share an axis: seconds since the turn's first sample."""
+def _over_time(repetitions: list[LoadTestRepetition], folder: Path) -> list[Part]:
+    """One figure per repetition. Its panels share an axis: seconds since the first sample."""
     parts: list[Part] = []
-    for turn in turns:
-        locust = memory.lines(folder / turn.folder / "samples.jsonl")
-        server = memory.lines(folder / turn.folder / "server.jsonl")
+    for repetition in repetitions:
+        locust = memory.lines(folder / repetition.folder / "samples.jsonl")
+        server = memory.lines(folder / repetition.folder / "server.jsonl")
         if locust:
             stacked = _panels(locust, server, min(line["time"] for line in (locust[0], *server[:1])))
-            caption = f"{_name(turn)}: each second. If there are many, a point is the highest value of several seconds."
-            parts.append(panels(f"over-time-{turn.number}", caption, stacked, x="seconds"))
+            about = "each second. If there are many, a point is the highest value of several seconds."
+            caption = f"{_name(repetition)}: {about}"
+            parts.append(panels(f"over-time-{repetition.number}", caption, stacked, x="seconds"))
     return parts
 
 
@@ -263,20 +269,21 @@ def _series(label: str, samples: list[dict[str, Any]], start: float, ys: list[fl
 # -- capacity, audit, validity
 
 
-def capacity_of(turns: list[LoadTestRepetition], objective: float) -> list[Part]:
-    """The result of a search for the capacity: the answer of each turn, its steps, a picture."""
-    searched = [turn for turn in turns if turn.locust["steps"]]
+def capacity_of(repetitions: list[LoadTestRepetition], objective: float) -> list[Part]:
+    """The result of a search for the capacity: the answer of each repetition, its steps, a picture."""
+    searched = [repetition for repetition in repetitions if repetition.locust["steps"]]
     if not searched:
         return []
     found, rows, curves = [], [], []
-    for turn in searched:
-        steps = sorted(turn.locust["steps"], key=lambda step: step["users"])
-        rows += [(_name(turn), *_step(step)) for step in steps]
+    for repetition in searched:
+        steps = sorted(repetition.locust["steps"], key=lambda step: step["users"])
+        rows += [(_name(repetition), *_step(step)) for step in steps]
         answer = capacity.answer(steps)
-        generators = f"; {turn.processes} generator processes" if turn.processes > 1 else ""
-        found.append(f"- {_name(turn)}: **{answer.words}**; {answer.why}{generators}")
+        generators = f"; {repetition.processes} generator processes" if repetition.processes > 1 else ""
+        found.append(f"- {_name(repetition)}: **{answer.words}**; {answer.why}{generators}")
         timed = [step for step in steps if step["push_p99"] is not None]
-        curves.append(Series(_name(turn), [step["users"] for step in timed], [step["push_p99"] for step in timed]))
+        users, p99 = [step["users"] for step in timed], [step["push_p99"] for step in timed]
+        curves.append(Series(_name(repetition), users, p99))
     text = (
         f"How many users can be connected while push p99 stays at most {objective:g} ms, nothing is lost and nothing "
         "fails. A step at which the load generator was saturated is not measurable: it may have measured its own "
@@ -284,7 +291,7 @@ def capacity_of(turns: list[LoadTestRepetition], objective: float) -> list[Part]
     )
     caption = "Push p99 at each number of users that the search tried."
     curve = lines("capacity", caption, curves, x="users", y="push p99, ms", log_y=True)
-    header = ("turn", "users", "push p99 ms", "failures", "deviations", "outcome", "ran out first")
+    header = ("repetition", "users", "push p99 ms", "failures", "deviations", "outcome", "ran out first")
     return [Text(text), Table(header=header, align="lrrrrll", rows=rows), curve]
 
 
@@ -294,39 +301,39 @@ def _step(step: dict[str, Any]) -> tuple[str, ...]:
     return f"{step['users']:,}", p99, str(step["failures"]), str(step["deviations"]), outcome, limit
 
 
-def _audit(turn: LoadTestRepetition) -> Table:
-    audit = turn.locust["audit"]
+def _audit(repetition: LoadTestRepetition) -> Table:
+    audit = repetition.locust["audit"]
     columns = [name for name in audit["total"] if name != "room"]
     rooms = sorted(audit["rows"], key=lambda row: -row["expected"])[:10]
     rows = [(row["room"], *(f"{row[name]:,}" for name in columns)) for row in (*rooms, audit["total"])]
-    caption = f"{_name(turn)}: the ten largest of {len(audit['rows'])} rooms, and the total of all rooms."
+    caption = f"{_name(repetition)}: the ten largest of {len(audit['rows'])} rooms, and the total of all rooms."
     return Table(header=("room", *(name.replace("_", " ") for name in columns)), rows=rows, caption=caption)
 
 
-def _validity(turns: list[LoadTestRepetition]) -> list[Part]:
+def _validity(repetitions: list[LoadTestRepetition]) -> list[Part]:
     rows = []
-    for turn in turns:
-        for number, seen in enumerate(turn.locust["generators"].values(), 1):
+    for repetition in repetitions:
+        for number, seen in enumerate(repetition.locust["generators"].values(), 1):
             cpu = [_quantile(seen["cpu"], share) for share in (0.5, 0.99)]
             lag = _quantile(seen["lag"], 0.99) / 10
             starts = f"{seen['missed']} of {seen['starts']}" if seen["starts"] else "closed loop"
-            generator = f"{_name(turn)}, generator {number}"
+            generator = f"{_name(repetition)}, generator {number}"
             rows.append((generator, f"{cpu[0]:.0f} %", f"{cpu[1]:.0f} %", f"{lag:.1f}", starts, f"{seen['steal']:.1%}"))
     header = ("generator", "CPU p50", "CPU p99", "timer lag p99, ms", "missed starts", "steal")
     return [Table(header=header, rows=rows)] if rows else []
 
 
-def _memory(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
+def _memory(repetitions: list[LoadTestRepetition], folder: Path) -> list[Part]:
     """For each process: memory at the start and the end, per user, and the growth after the first five minutes."""
     rows = []
-    for turn in turns:
-        users = turn.locust["options"]["users"]
-        for seen in memory.of_turn(folder / turn.folder, turn.store):
+    for repetition in repetitions:
+        users = repetition.locust["options"]["users"]
+        for seen in memory.of_repetition(folder / repetition.folder, repetition.store):
             share = f"{(seen.end - seen.first) / users / 1024:.0f}" if users else ""
             growth = "shorter run" if seen.growth is None else f"{seen.growth:+.1%}"
             each = "" if seen.bytes_each is None or not seen.keeps else f"{seen.bytes_each:,.0f}"
             sizes = (f"{size / 2**20:.1f}" for size in (seen.first, seen.end))
-            rows.append((f"{_name(turn)}, {seen.process}", *sizes, share, growth, each))
+            rows.append((f"{_name(repetition)}, {seen.process}", *sizes, share, growth, each))
     text = (
         f"Growth compares the last minute with the minute after the first five minutes. A soak test fails above "
         f"{memory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design, so its growth is "
@@ -360,5 +367,5 @@ def _plain(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _name(turn: LoadTestRepetition) -> str:
-    return f"turn {turn.number}, {turn.store}"
+def _name(repetition: LoadTestRepetition) -> str:
+    return f"repetition {repetition.number}, {repetition.store}"

@@ -86,14 +86,14 @@ class Environment:
         self, experiment: str, operation: str, subject: str, size: int, number: int, taken: Any, depth: str = "socket"
     ) -> None:
         """Store the microseconds that the calls of a repetition took."""
-        key = {"experiment": experiment, "operation": operation, "contestant": subject, "depth": depth}
+        key = {"experiment": experiment, "operation": operation, "subject": subject, "depth": depth}
         self.samples.append(Sampled(**key, size=size, round=number, microseconds=np.array(taken)))
 
     def rounds(self, experiment: str, operation: str, subject: str, depth: str, size: int) -> Rounds:
         """The samples of one subject, by round."""
         wanted = (experiment, operation, subject, depth, size)
         return [
-            s.microseconds for s in self.samples if (s.experiment, s.operation, s.contestant, s.depth, s.size) == wanted
+            s.microseconds for s in self.samples if (s.experiment, s.operation, s.subject, s.depth, s.size) == wanted
         ]
 
     def figure(  # noqa: PLR0917 - one figure of a curve

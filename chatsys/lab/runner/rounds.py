@@ -73,7 +73,7 @@ def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1, *,
     """The usual repetition of a profile. ``seconds`` replaces its usual duration."""
     return Order(
         operation=operation,
-        seconds=profile.turn if seconds is None else seconds,
+        seconds=profile.repetition if seconds is None else seconds,
         least=max(profile.least_calls, concurrency),
         most=profile.most_calls * min(concurrency, _CONCURRENT),
         concurrency=concurrency,

@@ -110,23 +110,23 @@ def events_reach_their_handlers_in_order(address: str, transport: str) -> None:
 
 
 def typed_handler_gets_only_the_fields_it_names(address: str, transport: str) -> None:
-    class Heard(msgspec.Struct):
+    class Shouted(msgspec.Struct):
         wanted: int
 
     with _client(address, transport) as client:
-        heard: list[Heard] = []
-        client.on("heard", heard.append, Heard)
+        shouts: list[Shouted] = []
+        client.on("shouted", shouts.append, Shouted)
         client.emit("shout", {"other": ["}", '"', "]"], "wanted": 7})
-        _eventually(lambda: heard)
-        assert heard == [Heard(7)]
+        _eventually(lambda: shouts)
+        assert shouts == [Shouted(7)]
 
 
 def server_may_request_an_acknowledgement(address: str, transport: str) -> None:
     with _client(address, transport) as client:
-        asked: list[object] = []
-        client.on("question", asked.append)
+        questions: list[object] = []
+        client.on("question", questions.append)
         assert client.call("ask").args == ["asked and answered"]
-        assert asked == [{"why": True}]
+        assert questions == [{"why": True}]
 
 
 def pings_are_answered(address: str, transport: str) -> None:
@@ -176,7 +176,7 @@ def lost_connection_fails_pending_calls_and_reconnects(address: str, transport: 
         assert _error(lambda: client.emit("echo", 1), ConnectionLost) == "not connected"
         _eventually(lambda: back)
         assert len(lost) == 1
-        assert client.away > 400, "the first wait is half a second at least"
+        assert client.disconnected_ms > 400, "the first wait is half a second at least"
         assert client.call("echo", "again").args == ["again"]
 
 
@@ -388,7 +388,7 @@ def failing_handler_is_not_swallowed(address: str, transport: str) -> None:
     client = SocketIOClient(address, transport=transport)
     failures: list[tuple[str, BaseException]] = []
     client.on_failure = lambda what, error: failures.append((what, error))
-    client.on("heard", lambda value: 1 / value)
+    client.on("shouted", lambda value: 1 / value)
     client.connect()
     client.emit("shout", 0)
     _eventually(lambda: failures)

@@ -215,7 +215,7 @@ def capacity_search_ends_at_the_largest_successful_number(*_: str) -> None:
 
 
 def capacity_says_what_is_known_about_more_users(*_: str) -> None:
-    held, late, strained = (
+    held, late, saturated = (
         msgspec.to_builtins(shapes.CapacityStep(users, 1, 1.0, 0, 0, outcome, limit))
         for users, outcome, limit in ((100, HELD, ""), (200, FAILED, LATENCY), (150, NOT_MEASURABLE, GENERATOR))
     )
@@ -223,10 +223,10 @@ def capacity_says_what_is_known_about_more_users(*_: str) -> None:
     assert answer([held]).why == "more were not tried"
     assert answer([held, late]).words == "100 users"
     assert answer([held, late]).why == "the objective failed at 200; latency ran out first"
-    assert answer([held, strained]).words == "at least 100 users"
-    assert answer([held, strained]).why.startswith("at 150 the load generator's processor ran out first")
+    assert answer([held, saturated]).words == "at least 100 users"
+    assert answer([held, saturated]).why.startswith("at 150 the load generator's processor ran out first")
     assert answer([late]).words == "fewer than 200 users"
-    assert answer([strained]).words.startswith("no number")
+    assert answer([saturated]).words.startswith("no number")
     assert shapes.Search(first=100, most=800).judge(shapes.CapacityStep(100, 1, 1.0, 0, 0, NOT_MEASURABLE)) is None
 
 

@@ -18,7 +18,7 @@ from typing import Any
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "store read": {"MemoryStore": ("history",), "PostgresStore": ("history",)},
     "store write": {"MemoryStore": ("post_message",), "PostgresStore": ("post_message",)},
-    "fan-out": {"FairScheduler": ("_turn",), "Sequence": ("_deliver",)},
+    "fan-out": {"FairScheduler": ("_write_slice",), "Sequence": ("_deliver",)},
 }
 """For each place the classes and their methods. A test checks that they exist."""
 _STEPS = 20

@@ -57,7 +57,7 @@ async def echo(_sid: str, value: object) -> object:
 @io.event
 async def shout(_sid: str, value: object) -> None:
     """Broadcast to everybody."""
-    await io.emit("heard", value)
+    await io.emit("shouted", value)
 
 
 @io.event

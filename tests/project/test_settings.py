@@ -152,6 +152,32 @@ def test_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
         read(tmp_path)
 
 
+def test_old_name_of_a_setting_is_accepted_with_one_warning(tmp_path, caplog):
+    old, name = "CHATSYS_FRAMES_PER_TURN", "CHATSYS_FRAMES_PER_ITERATION"
+    assert read(tmp_path, **{old: "7"}).frames_per_iteration == 7
+    (warning,) = caplog.messages
+    assert (old in warning, name in warning) == (True, True)
+    assert read(tmp_path, **{old: "7", name: "8"}).frames_per_iteration == 8
+    shown = {each.name: each for each in explained({old: "7"}, tmp_path)}
+    assert (shown[name].value, shown[name].origin) == ("7", "environment")
+    with pytest.raises(SettingsError, match=name):
+        read(tmp_path, **{old: "many"})
+
+
+def test_old_name_in_the_dotenv_file_gives_way_to_the_environment(tmp_path, caplog):
+    (tmp_path / ".env").write_text("CHATSYS_FRAMES_PER_TURN=7\n")
+    assert read(tmp_path).frames_per_iteration == 7
+    assert read(tmp_path, CHATSYS_FRAMES_PER_ITERATION="8").frames_per_iteration == 8
+    assert [each.levelname for each in caplog.records] == ["WARNING"] * 2
+    (shown,) = [each for each in explained({}, tmp_path) if each.name == "CHATSYS_FRAMES_PER_ITERATION"]
+    assert (shown.value, shown.origin) == ("7", ".env")
+
+
+def test_present_name_is_not_warned_about(tmp_path, caplog):
+    read(tmp_path, CHATSYS_FRAMES_PER_ITERATION="8")
+    assert caplog.messages == []
+
+
 def test_dotenv_file_that_is_not_text_is_refused_by_name(tmp_path):
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
     with pytest.raises(OperatorError, match=r"\.env"):
@@ -229,7 +255,8 @@ def test_settings_page_is_generated_from_the_table():
 
 def test_every_setting_has_a_name_a_help_text_and_allowed_values():
     names = [row.name for row in rows()]
-    assert len(set(names)) == len(names)
+    old_names = [row.old_name for row in rows() if row.old_name]
+    assert len({*names, *old_names}) == len(names) + len(old_names)
     for row in rows():
         assert row.about.endswith(".")
         assert row.kind.allowed

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.house.test_packaging import BLOCKED, run
+from tests.project.test_packaging import BLOCKED, run
 
 pytestmark = pytest.mark.process
 

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from chatsys.errors import Overloaded, StatementTimeout, StoreUnavailable
 
 
-class Turns:
+class FairSlots:
     """Runs ``at_once`` pieces of work, while ``waiting`` more wait in the queue, each for at most ``patience`` seconds.
 
-    Clients (any key, such as an address) take turns, however much work each of them has waiting. If the queue is full,
-    the client with the most waiting work loses its newest piece to a client with less. Work whose task is cancelled
-    leaves the queue. If the store is unavailable for one piece of work, all waiting work is refused too.
+    Clients (any key, such as an address) get slots in rotation, however much work each of them has waiting. If the
+    queue is full, the client with the most waiting work loses its newest piece to a client with less. Work whose task
+    is cancelled leaves the queue. If the store is unavailable for one piece of work, all waiting work is refused too.
     """
 
     def __init__(self, at_once: int, waiting: int, patience: float) -> None:
@@ -26,8 +26,8 @@ class Turns:
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
-    async def turn(self, client: str) -> AsyncIterator[None]:
-        """Wait for the turn of ``client``, and keep it for the block. Raises Overloaded if that takes too long."""
+    async def slot(self, client: str) -> AsyncIterator[None]:
+        """Wait for a slot for ``client``, and keep it for the block. Raises Overloaded if that takes too long."""
         if self._free:
             self._free -= 1
         else:
@@ -52,7 +52,7 @@ class Turns:
                 await ticket
         except BaseException as error:
             if ticket.done() and not ticket.cancelled() and ticket.exception() is None:
-                self._pass_on()  # its turn came while the task gave up
+                self._pass_on()  # it got its slot while the task gave up
             elif not ticket.done() or ticket.cancelled():
                 self._forget(client, ticket)
             if isinstance(error, TimeoutError):
