@@ -1,4 +1,4 @@
-"""Delete what is old, in batches: no lock is held for longer than one of them, and the server may go on."""
+"""Delete old rows in batches. No lock is held for longer than one batch, so the server can keep running."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from chatsys.database.connecting import connected, only_row
 from chatsys.database.progress import Report, silent
 
 BATCH = 1_000
-_LOCK = 0x636C65616E  # "clean": two clean-ups at once wait for each other
+_LOCK = 0x636C65616E  # "clean": the key of the advisory lock that makes concurrent clean-ups alternate
 
-# A session counts as dead only when its server is: one that is quiet for days is still somebody's.
+# A session is dead only if its server is dead. A user who is idle for days still has a session.
 _DEAD_SESSIONS = """
 SELECT s.session_id, pg_column_size(s.*) AS size FROM active_sessions s
 WHERE s.last_activity < now() - %(age)s
@@ -43,7 +43,7 @@ SELECT count(*), coalesce(sum(size), 0)
 FROM old
 """
 
-# The rooms of the next batch, and when its newest message was sent.
+# The rooms of the next batch, and the time of its newest message.
 _NEXT_BATCH = """
 SELECT array_agg(DISTINCT room_id), max(created_at) FROM (
     SELECT room_id, created_at FROM messages WHERE created_at < %(before)s AND created_at >= %(since)s
@@ -51,12 +51,12 @@ SELECT array_agg(DISTINCT room_id), max(created_at) FROM (
 ) old
 """
 
-# As the server does: whoever writes messages or receipts locks their rooms first, in order, so that none deadlock.
+# Lock the rooms first and in order, as the server does before it writes messages or receipts, to avoid deadlocks.
 _LOCK_ROOMS = "SELECT FROM rooms WHERE room_id = ANY (%(rooms)s) ORDER BY room_id FOR NO KEY UPDATE"
 
-# Receipts go with the foreign keys' cascade. Deleting them as sets first was measured and costs more: the cascade looks
-# for them all the same, once for each message and table, and that look-up is two thirds of the work. But no trigger
-# need keep marks and counts of messages that go.
+# The foreign keys' cascade deletes the receipts. Deleting them as sets first was measured, and is slower: the cascade
+# still looks for them once for each message and table, which is two thirds of the work. The setting disables the
+# triggers that keep marks and counts of these messages.
 _BULK = "SET LOCAL chatsys.bulk = on"
 _DELETE_MESSAGES = """
 DELETE FROM messages WHERE created_at >= %(since)s AND created_at <= %(until)s AND room_id = ANY (%(rooms)s)
@@ -64,10 +64,10 @@ DELETE FROM messages WHERE created_at >= %(since)s AND created_at <= %(until)s A
 
 
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
-    """What a clean-up deleted (or would): sessions, messages, and bytes of rows with the messages' receipts.
+    """What a clean-up deleted or would delete.
 
-    The bytes are those of the messages that were old when it began. ``longest_batch`` is in seconds: the longest time
-    that a lock was held.
+    ``size`` is the bytes of the rows: sessions, and messages and receipts that were old when it began.
+    ``longest_batch`` is the longest time that a lock was held, in seconds.
     """
 
     sessions: int = 0
@@ -78,7 +78,7 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Batches:
-    """Runs statements one transaction at a time and adds up what they say."""
+    """Runs batches in one transaction each, and adds up what they deleted."""
 
     def __init__(self, connection: psycopg.Connection[Any], report: Report) -> None:
         self.connection = connection
@@ -89,22 +89,19 @@ class _Batches:
         self.longest = 0.0
 
     def until_empty(self, batch: Callable[[], tuple[int, int]]) -> int:
-        """Repeat ``batch`` until it deletes nothing; the rows deleted.
-
-        Between two batches the database belongs to the server, for as long as the batch took.
-        """
-        whole = 0
+        """Repeat ``batch`` until it deletes nothing, and return the number of rows deleted."""
+        deleted = 0
         while True:
-            begun = time.monotonic()
+            begin = time.monotonic()
             with self.connection.transaction():
                 self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 count, size = batch()
-            taken = time.monotonic() - begun
-            self.longest = max(self.longest, taken)
+            duration = time.monotonic() - begin
+            self.longest = max(self.longest, duration)
             if not count:
-                return whole
-            time.sleep(taken)
-            whole += count
+                return deleted
+            time.sleep(duration)  # leaves the server half of the time
+            deleted += count
             self.rows += count
             self.size += size
             self.report(f"{self.rows:,} rows deleted", self.rows, self.expected)
@@ -113,10 +110,10 @@ class _Batches:
 def cleanup(
     url: str, *, sessions_older_than: timedelta | None, messages_older_than: timedelta | None, report: Report = silent
 ) -> Cleaned:
-    """Delete dead sessions and old messages with their receipts; None leaves that kind alone. Safe beside the server.
+    """Delete dead sessions and old messages with their receipts, while servers may run. None keeps all of a kind.
 
-    Each batch is a transaction: killed half way, what is deleted is deleted, and the next run goes on. Afterwards the
-    tables are vacuumed, so that new rows take the place of the deleted ones. ``report`` gets the rows deleted.
+    Each batch is one transaction. If the clean-up is killed, deleted rows stay deleted, and the next run continues.
+    Finally, the tables are vacuumed, so that new rows reuse the freed space. ``report`` gets the rows deleted so far.
     """
     started = time.monotonic()
     sessions = messages = 0
@@ -144,7 +141,7 @@ def cleanup(
 
 
 def preview(url: str, *, sessions_older_than: timedelta | None, messages_older_than: timedelta | None) -> Cleaned:
-    """What :func:`cleanup` would delete; nothing is changed."""
+    """What :func:`cleanup` would delete. Changes nothing."""
     started = time.monotonic()
     sessions = messages = size = 0
     with connected(url) as connection:
@@ -158,10 +155,10 @@ def preview(url: str, *, sessions_older_than: timedelta | None, messages_older_t
 
 
 class _OldMessages:
-    """One batch of old messages a call, oldest first.
+    """Deletes one batch of old messages a call, oldest first.
 
-    Remembers how far it came: the index still holds the entries of deleted rows, and reading past all of them again for
-    each batch would cost the square of their number.
+    It remembers where the last batch ended. The index still holds the entries of deleted rows, and reading all of them
+    again in each batch would take time quadratic in their number.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], before: datetime) -> None:
@@ -169,7 +166,7 @@ class _OldMessages:
         self.parameters: dict[str, Any] = {"before": before, "since": "-infinity", "batch": BATCH}
 
     def __call__(self) -> tuple[int, int]:
-        """Delete a batch; its messages, and 0 bytes, which were counted before."""
+        """Delete a batch, and return the number of its messages and 0 bytes: their size was counted before."""
         rooms, until = only_row(self.connection, _NEXT_BATCH, **self.parameters)
         if rooms is None:
             return 0, 0

@@ -1,4 +1,4 @@
-"""The proxy that loses the answer of one commit: what it loses is committed, and nothing else is touched."""
+"""The proxy that loses the answer of one commit: the transaction is committed, and everything else is forwarded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def connected(proxy: AnswerProxy, url: str) -> asyncpg.Connection[asyncpg.
     return await asyncpg.connect(host="127.0.0.1", port=proxy.port, user="chatsys", database=database, ssl=False)
 
 
-async def test_the_answer_of_a_commit_is_lost_and_its_work_is_there(postgres_url: str) -> None:
+async def test_lost_answer_of_a_commit_leaves_its_rows_stored(postgres_url: str) -> None:
     async with AnswerProxy(socket_of(postgres_url)) as proxy:
         first = await connected(proxy, postgres_url)
         await first.execute("CREATE TABLE probe (n int)")
@@ -31,13 +31,13 @@ async def test_the_answer_of_a_commit_is_lost_and_its_work_is_there(postgres_url
         await second.close()
 
 
-async def test_the_answers_within_a_transaction_come_and_that_of_its_commit_does_not(postgres_url: str) -> None:
+async def test_only_the_commit_of_a_transaction_loses_its_answer(postgres_url: str) -> None:
     async with AnswerProxy(socket_of(postgres_url)) as proxy:
         first = await connected(proxy, postgres_url)
         await first.execute("CREATE TABLE probe (n int)")
         lost = proxy.lose("INSERT INTO probe")
         done = 0
-        with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):  # noqa: PT012 - its end raises
+        with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):  # noqa: PT012 - the commit raises
             async with first.transaction():
                 done += len(await first.fetch("INSERT INTO probe VALUES (1) RETURNING n"))
                 done += len(await first.fetch("INSERT INTO probe VALUES (2) RETURNING n"))
@@ -47,7 +47,7 @@ async def test_the_answers_within_a_transaction_come_and_that_of_its_commit_does
         await second.close()
 
 
-async def test_answer_that_need_not_be_lost_is_passed_on(postgres_url: str) -> None:
+async def test_answers_to_other_statements_are_forwarded(postgres_url: str) -> None:
     async with AnswerProxy(socket_of(postgres_url)) as proxy:
         connection = await connected(proxy, postgres_url)
         lost = proxy.lose("INSERT INTO another")

@@ -1,4 +1,4 @@
-"""Requests made of ``/openapi.json``: chatsys answers them as it says, and a server that does not is seen."""
+"""Requests generated from ``/openapi.json``: chatsys answers as described, and a server that does not is detected."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CASES = 120
 
 
 @pytest.mark.process
-def test_chatsys_answers_as_its_document_says(tmp_path: Path) -> None:
+def test_chatsys_answers_as_its_document_describes(tmp_path: Path) -> None:
     with running_server("memory://", tmp_path) as server:
         assert described.send(server.url, CASES, 1) == 0
 
 
 class Liar(BaseHTTPRequestHandler):
-    """Serves the document, makes an account, and answers everything else with what is not described."""
+    """Serves the document and creates accounts, but answers all other requests against its document."""
 
     def do_GET(self) -> None:
         answer = openapi.document() if self.path == "/openapi.json" else {"success": True, "token": "a.b.c", "more": 1}
@@ -38,7 +38,7 @@ class Liar(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - as the base class names them
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -51,5 +51,5 @@ def liar() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_that_answers_otherwise_is_seen(liar: str) -> None:
+def test_server_that_breaks_its_document_is_detected(liar: str) -> None:
     assert described.send(liar, CASES, 1) > CASES / 4

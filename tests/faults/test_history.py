@@ -1,4 +1,4 @@
-"""The judgement of a complete record: each kind of violation is found, and a correct history has none."""
+"""The judgement of a complete history: each kind of violation is found, and a correct history has none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOM = "tea"
 
 
 class Model:
-    """A correct chat of one room: everybody who is there gets each message at once, or with the next replay."""
+    """A correct chat in one room: each member gets each message at once, or in the replay of the next join."""
 
     def __init__(self) -> None:
         self.history = History("run")
@@ -32,7 +32,7 @@ class Model:
         return self.clock
 
     def join(self, user: str) -> None:
-        """The first join, or one again with replay; nothing for who is there."""
+        """Join for the first time, or rejoin with a replay; do nothing if the user is connected."""
         if user in self.connected:
             return
         known = self.clients.get(user)
@@ -49,13 +49,13 @@ class Model:
         self.listed()
 
     def drop(self, user: str) -> None:
-        """The connection is lost."""
+        """Lose the user's connection."""
         if user in self.connected:
             self.connected.remove(user)
             self.listed()
 
     def send(self, user: str, fate: str) -> None:
-        """A message: ``acked``, stored but ``unanswered``, ``lost``, or sent ``twice`` and acknowledged twice."""
+        """Send a message that is ``acked``, stored but ``unanswered``, ``lost``, or acknowledged ``twice``."""
         if user not in self.connected:
             return
         number = len(self.history.sendings)
@@ -66,19 +66,19 @@ class Model:
             return
         message = AuditedMessage(f"id-{len(self.stored) + 1}", len(self.stored) + 1, text)
         self.stored.append(message)
-        for listener in self.connected:
-            self.clients[listener].diary.append(Pushed(message))
+        for member in self.connected:
+            self.clients[member].diary.append(Pushed(message))
         if fate != "unanswered":
             sending.acked_at = self.tick()
             sending.answers = [(message.seq, message.id)] * (2 if fate == "twice" else 1)
 
     def listed(self) -> None:
-        """A list of members goes to all who are there."""
+        """Send the list of members to all members."""
         for user in self.connected:
             self.clients[user].diary.append(Listed(sorted(self.connected)))
 
     def end(self) -> History:
-        """The run is over: those who did not come back have left."""
+        """End the run: users who are not connected have left."""
         for user, client in self.clients.items():
             client.present = user in self.connected
         self.history.listed[ROOM] = [sorted(self.connected)]
@@ -102,19 +102,19 @@ def history_of(steps: list[tuple[str, ...]]) -> History:
 
 @settings(max_examples=60)
 @given(st.lists(STEPS, max_size=60))
-def test_a_correct_history_has_no_finding(steps: list[tuple[str, ...]]) -> None:
+def test_correct_history_has_no_finding(steps: list[tuple[str, ...]]) -> None:
     assert findings(history_of(steps)) == []
 
 
 def correct() -> History:
-    """Two members, four messages; the second is disconnected for one of them and comes back."""
+    """Two members and four messages; the second member is disconnected during one of them and rejoins."""
     steps = [("join", "ann"), ("join", "ben"), ("send", "ann", "acked"), ("drop", "ben"), ("send", "ann", "acked")]
     return history_of([*steps, ("join", "ben"), ("send", "ben", "acked"), ("send", "ann", "acked")])
 
 
 def pushes(history: History, user: int) -> list[int]:
-    """Where in a client's diary the pushes are."""
-    return [at for at, entry in enumerate(history.clients[user].diary) if isinstance(entry, Pushed)]
+    """The indexes of the pushes in a client's diary."""
+    return [index for index, entry in enumerate(history.clients[user].diary) if isinstance(entry, Pushed)]
 
 
 def drop_a_push(history: History) -> None:
@@ -125,15 +125,15 @@ def drop_the_last_push(history: History) -> None:
     del history.clients[0].diary[pushes(history, 0)[-1]]
 
 
-def drop_what_the_replay_should_bring(history: History) -> None:
+def empty_the_replay(history: History) -> None:
     for entry in history.clients[1].diary:
         if isinstance(entry, JoinedEntry):
             entry.replay = []
 
 
 def double_a_push(history: History) -> None:
-    diary, at = history.clients[0].diary, pushes(history, 0)[1]
-    diary.insert(at, diary[at])
+    diary, index = history.clients[0].diary, pushes(history, 0)[1]
+    diary.insert(index, diary[index])
 
 
 def swap_two_pushes(history: History) -> None:
@@ -188,19 +188,19 @@ def forget_a_member(history: History) -> None:
     history.listed[ROOM][0].remove("ben")
 
 
-def tell_a_client_an_old_list(history: History) -> None:
+def send_an_old_list(history: History) -> None:
     history.clients[0].diary.append(Listed(["ann"]))
 
 
 def push_another_text(history: History) -> None:
-    diary, at = history.clients[0].diary, pushes(history, 0)[0]
-    diary[at] = Pushed(AuditedMessage("id-1", 1, "something else"))
+    diary, index = history.clients[0].diary, pushes(history, 0)[0]
+    diary[index] = Pushed(AuditedMessage("id-1", 1, "something else"))
 
 
 PLANTED: list[tuple[Callable[[History], None], set[str]]] = [
     (drop_a_push, {"dropped"}),
     (drop_the_last_push, {"dropped"}),
-    (drop_what_the_replay_should_bring, {"dropped"}),
+    (empty_the_replay, {"dropped"}),
     (double_a_push, {"doubled"}),
     (swap_two_pushes, {"swapped"}),
     (lose_a_stored_message, {"not_stored", "gaps", "altered"}),
@@ -214,13 +214,13 @@ PLANTED: list[tuple[Callable[[History], None], set[str]]] = [
     (keep_a_ghost, {"ghosts"}),
     (keep_a_second_session, {"ghosts"}),
     (forget_a_member, {"absent"}),
-    (tell_a_client_an_old_list, {"absent"}),
+    (send_an_old_list, {"absent"}),
     (push_another_text, {"altered"}),
 ]
 
 
 @pytest.mark.parametrize(("plant", "kinds"), PLANTED, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_planted_violation_is_found_and_named(plant: Callable[[History], Any], kinds: set[str]) -> None:
+def test_planted_violation_is_found_and_named(plant: Callable[[History], Any], kinds: set[str]) -> None:
     history = correct()
     assert findings(history) == []
     plant(history)
@@ -229,13 +229,13 @@ def test_a_planted_violation_is_found_and_named(plant: Callable[[History], Any],
     assert all(finding.count and finding.examples for finding in found)
 
 
-def test_two_messages_under_one_number_are_found() -> None:
+def test_two_messages_with_one_number_are_found() -> None:
     history = correct()
     history.sendings[0].answers = [(1, "another")]
     assert {finding.kind for finding in findings(history)} == {"not_stored", "not_acknowledged"}
 
 
-def test_a_gap_that_the_server_has_announced_is_excused() -> None:
+def test_gap_that_the_server_announced_is_no_finding() -> None:
     steps = [("join", "ann"), ("join", "ben"), ("drop", "ben"), *[("send", "ann", "acked")] * 3, ("join", "ben")]
     for complete, kinds in ((True, {"dropped"}), (False, set())):
         history = history_of(steps)
@@ -245,6 +245,6 @@ def test_a_gap_that_the_server_has_announced_is_excused() -> None:
         assert {finding.kind for finding in findings(history)} == kinds
 
 
-def test_every_kind_of_finding_is_planted_by_some_test() -> None:
+def test_each_kind_of_finding_is_planted_by_a_test() -> None:
     planted = set().union(*(kinds for _, kinds in PLANTED))
     assert set(KINDS) - planted == {"renumbered", "incomplete"}

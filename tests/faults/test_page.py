@@ -1,4 +1,4 @@
-"""The result of a run and the page made from it: what fell short stands first, and what did not run is never passed."""
+"""The result of a run, and its page: broken promises come first, and a fault that did not run is not a kept promise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatsys.results.history import Deviation
 
 
 def run(**changed: object) -> FaultRun:
-    """A run of one injection in which all that was promised was seen."""
+    """A run of one injection in which all promises were kept, except for what ``changed`` replaces."""
     usual = {
         "seed": 1,
         "seconds": 1.0,
@@ -41,50 +41,49 @@ def result(*kinds: FaultKind) -> FaultsResult:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "text"),
     [
         ({"findings": [Deviation("not_stored", 2, [])]}, "2 not stored"),
-        ({"thrown_out": 3}, "3 thrown out of a living server"),
-        ({"recovery": None}, "service did not come back in 1"),
-        ({"recovery": 6.0}, "1 times back only after up to 6.0 s"),
-        ({"others": record.histogram([40.0] * 200)}, "others' p99 41 ms against 2 ms"),
+        ({"thrown_out": 3}, "3 connections to a running server lost"),
+        ({"recovery": None}, "service did not come back in 1 of 2 injections"),
+        ({"recovery": 6.0}, "service was back only after up to 6.0 s in 1 of 2 injections"),
+        ({"others": record.histogram([40.0] * 200)}, "others' p99 41 ms, up from 2 ms"),
         ({"broken": "nothing could be lost"}, "nothing could be lost"),
     ],
 )
-def test_each_shortcoming_is_said(changed: dict[str, object], said: str) -> None:
+def test_broken_promise_is_shown(changed: dict[str, object], text: str) -> None:
     assert page.shortcomings(kind("a fault", run())) == []
-    assert page.shortcomings(kind("a fault", run(), run(**changed))) == [said]
+    assert page.shortcomings(kind("a fault", run(), run(**changed))) == [text]
 
 
-def test_a_slow_p99_of_those_whom_a_fault_concerns_is_no_shortcoming() -> None:
+def test_slow_p99_of_clients_that_the_fault_concerns_breaks_no_promise() -> None:
     slow = run(others=record.histogram([40.0] * 100), slowest_answer=4.9)
     assert page.shortcomings(kind("a fault", slow, concerns="the database")) == []
 
 
-def test_the_p99_of_several_histograms_is_that_of_all_their_values() -> None:
+def test_p99_of_several_histograms_is_that_of_all_their_values() -> None:
     parts = [record.histogram(range(1, 500)), record.histogram(range(500, 1001))]
     assert record.p99(parts) == pytest.approx(990, rel=0.05)
     assert record.p99([]) == 0
 
 
-def test_an_answer_that_waits_too_long_for_the_database_is_said() -> None:
+def test_answer_that_waits_too_long_for_the_database_is_shown() -> None:
     late = kind("a fault", run(slowest_answer=9.0), concerns="the database")
     assert page.shortcomings(late) == ["a message was answered only after 9.0 s"]
 
 
-def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None:
+def test_broken_promises_come_first_and_skipped_faults_are_listed_apart() -> None:
     text = page.markdown(
         result(kind("good", run()), kind("bad", run(thrown_out=1)), kind("skipped", not_run="needs root"))
     )
-    short, kept, not_run = (text.index(title) for title in ("## What fell short", "## What was kept", "## Not run"))
-    assert (
-        short < text.index("| bad |") < kept < text.index("| good |") < not_run < text.index("| skipped | needs root |")
-    )
+    broken, kept, not_run = (text.index(title) for title in ("## Broken promises", "## Kept promises", "## Not run"))
+    assert broken < text.index("| bad |") < kept < text.index("| good |") < not_run
+    assert not_run < text.index("| skipped | needs root |")
     assert page.fell_short(result(kind("bad", run(thrown_out=1))))
     assert not page.fell_short(result(kind("skipped", not_run="needs root")))
 
 
-def test_nonsense_that_was_not_withstood_is_said() -> None:
+def test_malformed_input_that_did_harm_is_shown() -> None:
     made = result()
     made.fuzzing = [record.Fuzzed(kind="HTTP", cases=9, errors=0, tracebacks=0, growth_mib=1.0, sentinel_ms=20.0)]
     assert not page.fell_short(made)
@@ -92,11 +91,12 @@ def test_nonsense_that_was_not_withstood_is_said() -> None:
     assert page.fell_short(made)
     made.fuzzing.append(msgspec.structs.replace(made.fuzzing[0], kind="packets", tracebacks=0, commit="0123456789ab"))
     text = page.markdown(made)
-    short, kept, nonsense = (text.index(title) for title in ("## What fell short", "## What was kept", "## Nonsense"))
-    assert short < text.index("| HTTP |") < kept < nonsense < text.index("| packets, commit `0123456789ab` |")
+    titles = ("## Broken promises", "## Kept promises", "## Malformed input")
+    broken, kept, passed = (text.index(title) for title in titles)
+    assert broken < text.index("| HTTP |") < kept < passed < text.index("| packets, commit `0123456789ab` |")
 
 
-def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_interrupted_run_continues_where_it_stopped(tmp_path: Path) -> None:
     (first,) = catalogue.chosen("all connections to the database reset")
     profile = running.PROFILES["quick"]
     made = result(kind(first.name, run()))
@@ -106,24 +106,24 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert running.missing(made, profile, first) == [range(1, 3)]
 
 
-async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_injection_runs_once_alone_or_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sites: list[SiteKind] = []
     most = {True: 0, False: 0}
     done: dict[str, list[int]] = {}
 
     class FakeSite:
-        def __init__(self, place: SiteKind) -> None:
-            self.place = place
+        def __init__(self, kind: SiteKind) -> None:
+            self.kind = kind
 
         async def __aenter__(self) -> FakeSite:
-            sites.append(self.place)
+            sites.append(self.kind)
             return self
 
         async def __aexit__(self, *_: object) -> None:
-            sites.remove(self.place)
+            sites.remove(self.kind)
 
     async def inject(site: FakeSite, what: fault.Fault, seeds: list[int], _load: object) -> FaultRun:
-        assert site.place is what.place
+        assert site.kind is what.site_kind
         most[what.alone] = max(most[what.alone], len(sites))
         await asyncio.sleep(0)
         done.setdefault(what.name, []).extend(seeds)
@@ -132,9 +132,9 @@ async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, mon
     monkeypatch.setattr(running, "Site", FakeSite)
     monkeypatch.setattr(running, "inject", inject)
     monkeypatch.setattr(running, "describe", lambda *_: {})
-    monkeypatch.setattr(fault, "_there", lambda _need: True)
-    made = await running.run(running.PROFILES["quick"], catalogue.chosen(), 1, tmp_path, lambda _said: None)
-    assert most == {True: 1, False: record.AT_ONCE}
+    monkeypatch.setattr(fault, "_available", lambda _need: True)
+    made = await running.run(running.PROFILES["quick"], catalogue.chosen(), 1, tmp_path, lambda _text: None)
+    assert most == {True: 1, False: record.CONCURRENT_SITES}
     assert {name: sorted(seeds) for name, seeds in done.items()} == {
         each.name: [1_000, 1_001, 1_002] if each.seconds <= running.LONG_SECONDS else [1_000]
         for each in catalogue.chosen()
@@ -142,15 +142,15 @@ async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, mon
     assert {each.name for each in made.kinds if each.runs} == done.keys()
 
 
-def test_a_fault_that_lacks_what_it_needs_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fault, "_there", lambda _need: False)
+def test_fault_is_not_run_if_the_machine_lacks_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault, "_available", lambda _need: False)
     (dropped,) = catalogue.chosen("packets dropped for 5 s")
     made = result()
     assert running.missing(made, running.PROFILES["quick"], dropped) == []
     assert made.kinds[0].not_run == "needs root, iptables"
 
 
-def test_another_version_s_result_is_refused(tmp_path: Path) -> None:
+def test_result_of_another_version_is_refused(tmp_path: Path) -> None:
     made = result()
     made.schema_version = 99
     record.save(made, tmp_path)
@@ -158,7 +158,7 @@ def test_another_version_s_result_is_refused(tmp_path: Path) -> None:
         record.load(tmp_path)
 
 
-def test_faults_have_names_promises_and_places_in_the_table() -> None:
+def test_each_fault_has_a_promise_and_a_description() -> None:
     faults = catalogue.chosen()
     assert len(faults) > 40
     assert all(each.promise.endswith(".") and each.inject.__doc__ for each in faults)

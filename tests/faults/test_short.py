@@ -1,4 +1,4 @@
-"""The short form: the most important faults, each injected once under traffic. Nothing is timed."""
+"""The short form: the most important faults, each injected once under traffic. Latencies are not judged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHORT = {fault.name: fault for fault in chosen(short=True)}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site() -> AsyncIterator[Site]:
-    """Two servers on a PostgreSQL, for all injections of this process."""
+    """Two servers on one PostgreSQL, for all injections of this process."""
     async with Site() as made:
         yield made
 
@@ -25,7 +25,7 @@ async def site() -> AsyncIterator[Site]:
 @pytest.mark.process
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", SHORT)
-async def test_nothing_acknowledged_is_lost_and_nobody_is_thrown_out(site: Site, name: str) -> None:
+async def test_fault_loses_nothing_acknowledged_and_disconnects_nobody(site: Site, name: str) -> None:
     run = await inject(site, SHORT[name], [1], LOAD)
     (injection,) = run.injections
     assert not run.broken

@@ -1,9 +1,10 @@
-"""Faults under traffic: real servers, databases and clients, everything that each client saw, and what it amounts to.
+"""Inject faults into real servers and databases under traffic, record what every client sees, and judge it.
 
-``site`` starts PostgreSQL, a proxy before it for each server, and the servers. ``socket`` and ``traffic`` are the
-clients. ``catalogue`` is the table of faults: ``processes``, ``database``, ``answers``, ``hostile`` and ``buses`` hold
-them. ``injection`` injects one under traffic and judges it, ``running`` runs a profile, ``record`` is the result file,
-``page`` shows it. ``mutations`` take a mechanism away, to see whether a fault notices; ``fuzzing`` sends nonsense.
+``site`` starts PostgreSQL, the servers, and for each server a proxy in front of PostgreSQL. ``traffic`` runs the
+clients. ``catalogue`` lists the faults; ``processes``, ``database``, ``lost``, ``hostile``, ``buses``, ``operator`` and
+``official`` define them. ``injection`` injects a fault under traffic and judges the result, and ``running`` runs a
+profile. ``record`` is the result file, and ``page`` the page about it. ``mutations`` removes mechanisms of the server,
+to check that a fault detects their absence. ``fuzzing`` sends malformed input.
 
 ``python -m chatsys.lab.faults`` is the command line.
 """

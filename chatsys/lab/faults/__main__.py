@@ -1,4 +1,4 @@
-"""``python -m chatsys.lab.faults``: inject faults, write the result, and the page about it."""
+"""``python -m chatsys.lab.faults``: inject faults, and write the result and the page about it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,31 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Exit status 0 if all that was promised was seen, 1 if something fell short, 130 after Ctrl-C."""
+    """Return exit status 0 if every promise was kept, 1 if one was broken or after an error, and 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m chatsys.lab.faults", description="Inject faults under traffic.")
     parser.add_argument(
-        "--profile", choices=PROFILES, default="quick", help="how often (default quick: 3 of each kind)"
+        "--profile",
+        choices=PROFILES,
+        default="quick",
+        help="how often to inject each fault (default quick: 3 times, a long fault once)",
     )
-    parser.add_argument("--only", default="", help="faults whose names contain one of these: a,b")
+    parser.add_argument("--only", default="", help="inject only faults whose names contain one of these words: a,b")
     parser.add_argument(
-        "--mutations", metavar="WORDS", help="only take mechanisms away: those whose names contain one of these: a,b"
+        "--mutations",
+        metavar="WORDS",
+        help="only remove the mechanisms whose names contain one of these words: a,b",
     )
     parser.add_argument(
-        "--nonsense", metavar="WORDS", help="only send nonsense, again: the kinds that contain one of these: a,b"
+        "--nonsense",
+        metavar="WORDS",
+        help="only repeat the malformed input of the kinds that contain one of these words: a,b; with --profile long",
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of the moments and the choices (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random moments and choices (default 1)")
     parser.add_argument(
-        "--out", type=Path, default=OUT, help=f"folder of the result; a run goes on there (default {OUT})"
+        "--out", type=Path, default=OUT, help=f"folder of the result; an interrupted run continues (default {OUT})"
     )
-    parser.add_argument("--page", type=Path, help="write the page about the result to this file")
-    parser.add_argument("--show", action="store_true", help="inject nothing, only make the pages")
+    parser.add_argument("--page", type=Path, help="also write the page about the result to this file")
+    parser.add_argument("--show", action="store_true", help="inject nothing, only write the pages about the result")
     options = parser.parse_args()
     try:
         if not options.show:

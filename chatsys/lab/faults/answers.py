@@ -1,6 +1,6 @@
-"""A proxy that knows PostgreSQL's protocol as far as it must to lose the answer of a commit.
+"""A proxy that understands just enough of PostgreSQL's protocol, without TLS, to lose the answer of a commit.
 
-Messages: https://www.postgresql.org/docs/current/protocol-message-formats.html. Without TLS.
+The messages are defined at https://www.postgresql.org/docs/current/protocol-message-formats.html.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _IDLE = b"I"
 
 
 class AnswerProxy(Proxy):
-    """A proxy that can lose one answer: of the next transaction with a statement that :meth:`lose` names."""
+    """A proxy that can lose the answer of the next transaction with a statement that :meth:`lose` names."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -23,32 +23,32 @@ class AnswerProxy(Proxy):
         self.lost = asyncio.Event()
 
     def lose(self, statement: str) -> asyncio.Event:
-        """Lose the answer of the next transaction whose text matches; the event is set once it has committed."""
+        """Lose the answer of the next transaction with a matching statement. The event is set once it has committed."""
         self.wanted = re.compile(statement, re.IGNORECASE | re.DOTALL)
         self.lost = asyncio.Event()
         return self.lost
 
     def filters(self) -> tuple[Filter, Filter]:
-        """Both directions of a new connection know of each other."""
+        """The filters of a new connection, which share their state."""
         link = _Link(self)
         return link.request, link.answer
 
 
 class _Link:
-    """One connection: its prepared statements, and whether the answer that it waits for shall be lost."""
+    """One connection: its prepared statements, and whether to lose the answer that it waits for."""
 
     def __init__(self, proxy: AnswerProxy) -> None:
         self._proxy = proxy
         self._statements: dict[bytes, str] = {}
         self._started = False
-        self._requests = self._answers = b""
+        self._requests = self._answers = b""  # messages that have not fully arrived
         self._armed = False
         self._held = b""
 
     def request(self, data: bytes) -> bytes:
-        """Note what is requested."""
+        """Forward the data, and note its statements."""
         self._requests += data
-        if not self._started and len(self._requests) >= 4:
+        if not self._started and len(self._requests) >= 4:  # the start-up message has no type
             size = int.from_bytes(self._requests[:4], "big")
             if len(self._requests) < size:
                 return data
@@ -70,10 +70,10 @@ class _Link:
                 self._proxy.wanted, self._armed = None, True
 
     def answer(self, data: bytes) -> bytes | None:
-        """Hold back the answer that shall be lost until its transaction has ended; then lose it."""
+        """Forward the data; hold back the answer to lose until its transaction has ended, then reset the connection."""
         messages, self._answers = _messages(self._answers + data)
         done = any(kind in {b"C", b"Z"} for kind, _ in messages)
-        if not self._armed or not (done or self._held):  # a statement that is only prepared ends with no state
+        if not self._armed or not (done or self._held):  # the answer to Parse alone has neither C nor Z
             return data
         self._held += data
         states = [body for kind, body in messages if kind == b"Z"]
@@ -85,17 +85,17 @@ class _Link:
 
 
 def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """The whole messages in ``data``, as (type, body), and what is left."""
+    """The complete messages in ``data``, as (type, body), and the rest."""
     found = list(_split(data))
     used = sum(len(body) + 5 for _, body in found)
     return found, data[used:]
 
 
 def _split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while len(data) >= at + 5:
-        size = int.from_bytes(data[at + 1 : at + 5], "big")
-        if len(data) < at + 1 + size:
+    start = 0
+    while len(data) >= start + 5:
+        size = int.from_bytes(data[start + 1 : start + 5], "big")
+        if len(data) < start + 1 + size:
             return
-        yield data[at : at + 1], data[at + 5 : at + 1 + size]
-        at += 1 + size
+        yield data[start : start + 1], data[start + 5 : start + 1 + size]
+        start += 1 + size

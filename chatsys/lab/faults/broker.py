@@ -1,4 +1,4 @@
-"""A broker of the site's own, Redis or NATS, behind a proxy for each server."""
+"""A site's own broker, Redis or NATS, with a proxy in front of it for each server."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from chatsys.lab.network.proxy import Filter, Proxy
 from chatsys.lab.subjects.servers import free_port
 
 START_TIMEOUT = 10.0
-_PIECE = b"x" * 400_000
-"""What is published to fill the queues: a few of them are more than may wait for one subscriber."""
+_PAYLOAD = b"x" * 400_000
+"""A message that fills the queues: a few of them exceed what may wait for one subscriber."""
 Fill = Callable[[int, float], Awaitable[None]]
 
 
 class ProxiedBroker:
-    """A broker on a port of its own, and the proxies through which the servers reach it.
+    """A broker on its own port, and the proxies through which the servers reach it.
 
-    ``garbage`` is what its protocol does not have; ``fill`` publishes to all channels of the broker on a port, for so
-    many seconds, more than may wait for a subscriber.
+    ``garbage`` is data that breaks its protocol. ``fill``, given a port and seconds, publishes to all of the broker's
+    channels, so that more waits for each subscriber than the broker allows.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class ProxiedBroker:
         self._fill = fill
         self._stack = AsyncExitStack()
         self.garbage = garbage
-        self.proxies: list[Garbling] = []
+        self.proxies: list[BrokerProxy] = []
 
     async def add(self) -> str:
-        """Where one more server finds it: through a proxy of its own."""
-        proxy = await self._stack.enter_async_context(Garbling(("127.0.0.1", self._port)))
+        """Start a proxy for one more server, and return the broker's URL through it."""
+        proxy = await self._stack.enter_async_context(BrokerProxy(("127.0.0.1", self._port)))
         self.proxies.append(proxy)
         return f"{self._scheme}://127.0.0.1:{proxy.port}"
 
     async def fill(self, seconds: float) -> None:
-        """Publish more than may wait for the servers. Raises OperatorError if none of them lost its connection."""
+        """Publish more than may wait for the servers. Raises OperatorError if none of them loses its connection."""
         before = sum(proxy.connections for proxy in self.proxies)
         for proxy in self.proxies:
             proxy.stall()
@@ -57,7 +57,7 @@ class ProxiedBroker:
         finally:
             for proxy in self.proxies:
                 proxy.flow()
-        await asyncio.sleep(1)  # the servers connect again
+        await asyncio.sleep(1)  # for the servers to reconnect
         if sum(proxy.connections for proxy in self.proxies) == before:
             raise OperatorError(f"The queues of {self._command[0]} could not be filled.")
 
@@ -78,8 +78,8 @@ class ProxiedBroker:
         self._folder.cleanup()
 
     async def start(self) -> None:
-        """Start it and wait until it takes connections. Raises OperatorError."""
-        self._process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+        """Start the broker and wait until it accepts connections. Raises OperatorError."""
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - it does not block for long
             self._command, cwd=self._folder.name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT
@@ -91,16 +91,16 @@ class ProxiedBroker:
             else:
                 writer.close()
                 return
-        raise OperatorError(f"{self._command[0]} did not start.", hint=f"Try `{self._command[0]}` yourself.")
+        raise OperatorError(f"{self._command[0]} did not start.", hint=f"Run `{self._command[0]}` to see why.")
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL and wait until the broker has ended."""
         self.process.kill()
         self.process.wait()
 
 
 def redis() -> ProxiedBroker:
-    """A Redis that keeps nothing; its garbage is a broken RESP stream."""
+    """A Redis that stores nothing on disk. Its garbage is a broken RESP stream."""
     options = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     limit = ["--client-output-buffer-limit", "pubsub", "256kb", "0", "0"]
     return ProxiedBroker("redis", [*options, *limit], "--port", b"*3x\r\n", fill=_fill_redis)
@@ -115,13 +115,13 @@ async def _fill_redis(port: int, seconds: float) -> None:
             pipeline = client.pipeline(transaction=False)
             for channel in await client.pubsub_channels("chatsys.*"):
                 for _ in range(4):
-                    pipeline.publish(channel, _PIECE)
+                    pipeline.publish(channel, _PAYLOAD)
             await pipeline.execute()
             await asyncio.sleep(0.05)
 
 
 def nats() -> ProxiedBroker:
-    """A NATS server; its garbage is an operation that the protocol does not have."""
+    """A NATS server. Its garbage is an operation that the protocol does not define."""
     options = ["nats-server", "-a", "127.0.0.1", "-c", "conf"]
     conf = "max_pending: 1MB\nmax_payload: 512KB\n"
     return ProxiedBroker("nats", options, "-p", b"\x00\xffMSG nonsense\r\n", fill=_fill_nats, conf=conf)
@@ -138,33 +138,32 @@ async def _fill_nats(port: int, seconds: float) -> None:
 
     async with asyncio.timeout(seconds + START_TIMEOUT):
         client = await nats.connect(f"nats://127.0.0.1:{port}")
-        listening = await client.subscribe("chatsys.>", cb=received)
-        await asyncio.sleep(1)  # each room has several messages in it
-        await listening.unsubscribe()
+        subscription = await client.subscribe("chatsys.>", cb=received)
+        await asyncio.sleep(1)  # long enough for several messages in each room
+        await subscription.unsubscribe()
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
             for channel in channels:
                 for _ in range(20):
-                    await client.publish(channel, _PIECE)
+                    await client.publish(channel, _PAYLOAD)
             await client.flush()
             await asyncio.sleep(0.05)
         await client.close()
 
 
-class Garbling(Proxy):
-    """A proxy that can put a piece of damaged data into each stream of answers, once, and can make Redis's subscribers
-    deaf; it counts its connections."""
+class BrokerProxy(Proxy):
+    """A proxy that counts its connections, can insert garbage into answers, and can drop what Redis pushes."""
 
     garbage = b""
     connections = 0
-    _deaf_to = 0
+    _drop_pushes_until = 0
 
-    def deafen(self) -> None:
-        """Forward nothing more that is pushed to subscribers. The other connections, and those to come, work."""
-        self._deaf_to = self.connections
+    def drop_pushes(self) -> None:
+        """Forward nothing to existing subscribers. Other connections, and new ones, work."""
+        self._drop_pushes_until = self.connections
 
     def filters(self) -> tuple[Filter, Filter]:
-        """Answers carry the garbage first, each connection's once."""
+        """Filters that insert the garbage once, before the next answer of the connection."""
         sent: list[bytes] = []
         subscribes = False
         self.connections += 1
@@ -176,7 +175,7 @@ class Garbling(Proxy):
             return data
 
         def answers(data: bytes) -> bytes:
-            if subscribes and number <= self._deaf_to:
+            if subscribes and number <= self._drop_pushes_until:
                 return b""
             if not self.garbage or sent:
                 return data

@@ -1,4 +1,4 @@
-"""The bus between servers: a broker behind a proxy is killed, stopped, half open, or sends garbage; NOTIFY likewise."""
+"""Faults of the bus between servers, for Redis and NATS behind a proxy and for PostgreSQL's NOTIFY."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ import signal
 import psycopg
 
 from chatsys.lab.faults.broker import ProxiedBroker
-from chatsys.lab.faults.fault import Concern, Hit, Inject, Need, fault
+from chatsys.lab.faults.fault import Concern, Context, Inject, Need, fault
 from chatsys.lab.faults.site import SiteKind
 
 DELIVERED = "Every message reaches every member, at once or after the outage."
 
 
-def _broker(hit: Hit) -> ProxiedBroker:
-    assert hit.site.broker is not None
-    return hit.site.broker
+def _broker(context: Context) -> ProxiedBroker:
+    assert context.site.broker is not None
+    return context.site.broker
 
 
-async def killed(hit: Hit) -> None:
-    """SIGKILL; it is back after a second."""
-    broker = _broker(hit)
+async def killed(context: Context) -> None:
+    """Send SIGKILL to the broker, and start it again after a second."""
+    broker = _broker(context)
     broker.kill()
     await asyncio.sleep(1)
     await broker.start()
 
 
-async def hangs(hit: Hit) -> None:
-    """SIGSTOP and SIGCONT."""
-    broker = _broker(hit)
+async def hangs(context: Context) -> None:
+    """Send SIGSTOP to the broker, and SIGCONT after 5 s."""
+    broker = _broker(context)
     broker.process.send_signal(signal.SIGSTOP)
     await asyncio.sleep(5)
     broker.process.send_signal(signal.SIGCONT)
 
 
-async def half_open(hit: Hit) -> None:
-    """What is sent is acknowledged by TCP and goes nowhere; new connections work. A lease and more passes."""
-    for proxy in _broker(hit).proxies:
+async def half_open(context: Context) -> None:
+    """Discard data that TCP still acknowledges, for longer than a lease; new connections work."""
+    for proxy in _broker(context).proxies:
         proxy.hush()
     await asyncio.sleep(8)
 
 
-async def reset(hit: Hit) -> None:
-    """TCP resets, and new connections are accepted."""
-    for proxy in _broker(hit).proxies:
+async def reset(context: Context) -> None:
+    """Reset the TCP connections; new ones are accepted."""
+    for proxy in _broker(context).proxies:
         proxy.reset()
 
 
-async def garbage(hit: Hit) -> None:
-    """A broken stream, once for each connection; the reset makes new connections, which receive it."""
-    broker = _broker(hit)
+async def garbage(context: Context) -> None:
+    """Insert garbage into the stream of each connection once. The reset makes the servers open new connections."""
+    broker = _broker(context)
     for proxy in broker.proxies:
         proxy.garbage = broker.garbage
         proxy.reset()
@@ -59,20 +59,20 @@ async def garbage(hit: Hit) -> None:
         proxy.garbage = b""
 
 
-async def full(hit: Hit) -> None:
-    """Somebody publishes more than may wait for a server: the broker ends the servers' connections."""
-    await _broker(hit).fill(3)
+async def full(context: Context) -> None:
+    """Publish more than may wait for a server, so that the broker closes the servers' connections."""
+    await _broker(context).fill(3)
 
 
-async def cut(hit: Hit) -> None:
-    """Connections reset, new ones refused, for longer than a lease; the others go on."""
-    proxy = hit.rng.choice(_broker(hit).proxies)
+async def cut(context: Context) -> None:
+    """Reset one server's connections and refuse new ones, for longer than a lease."""
+    proxy = context.rng.choice(_broker(context).proxies)
     proxy.cut()
     await asyncio.sleep(8)
     await proxy.listen()
 
 
-_OF_BROKERS: tuple[tuple[str, Inject, float], ...] = (
+_BROKER_FAULTS: tuple[tuple[str, Inject, float], ...] = (
     ("{} killed and started again", killed, 2),
     ("{} hangs for 5 s", hangs, 5),
     ("connections to {} half open", half_open, 8),
@@ -81,9 +81,9 @@ _OF_BROKERS: tuple[tuple[str, Inject, float], ...] = (
     ("the queues of {} full for 3 s", full, 5),
     ("one server cut off from {} for 8 s", cut, 8),
 )
-for _name, _place, _need in (("Redis", SiteKind.REDIS, Need.REDIS), ("NATS", SiteKind.NATS, Need.NATS)):
-    for _title, _inject, _seconds in _OF_BROKERS:
-        fault(_title.format(_name), Concern.BUS, DELIVERED, needs=(_need,), place=_place, seconds=_seconds)(_inject)
+for _name, _kind, _need in (("Redis", SiteKind.REDIS, Need.REDIS), ("NATS", SiteKind.NATS, Need.NATS)):
+    for _title, _inject, _seconds in _BROKER_FAULTS:
+        fault(_title.format(_name), Concern.BUS, DELIVERED, needs=(_need,), site_kind=_kind, seconds=_seconds)(_inject)
 
 
 @fault(
@@ -91,36 +91,36 @@ for _name, _place, _need in (("Redis", SiteKind.REDIS, Need.REDIS), ("NATS", Sit
     Concern.BUS,
     DELIVERED,
     needs=(Need.REDIS,),
-    place=SiteKind.REDIS,
+    site_kind=SiteKind.REDIS,
     seconds=8,
 )
-async def deaf(hit: Hit) -> None:
-    """As after a firewall has forgotten a connection on which nothing is sent: publishing goes on. A lease passes."""
-    for proxy in _broker(hit).proxies:
-        proxy.deafen()
+async def pushes_dropped(context: Context) -> None:
+    """Drop all pushes, as a firewall that has forgotten an idle connection does, for longer than a lease."""
+    for proxy in _broker(context).proxies:
+        proxy.drop_pushes()
     await asyncio.sleep(8)
 
 
 @fault("garbage on NOTIFY", Concern.BUS, DELIVERED)
-async def notify_garbage(hit: Hit) -> None:
-    """Anyone who can connect can notify every server's channel: nonsense, a forged message, half of a long one."""
+async def notify_garbage(context: Context) -> None:
+    """Send malformed notifications to every server's channel, as anyone who can connect to PostgreSQL may."""
     channels = [
         f"chatsys_{server.replace('-', '')}"
-        for (server,) in await hit.site.sql("SELECT server_id::text FROM chat_servers")
+        for (server,) in await context.site.sql("SELECT server_id::text FROM chat_servers")
     ]
     for channel in channels:
         for payload in ("", "x", "{}", "+000half of something", ".", "0" * 7_900, "\u00e9"):
-            await hit.site.sql("SELECT pg_notify(%s, %s)", channel, payload)
+            await context.site.sql("SELECT pg_notify(%s, %s)", channel, payload)
 
 
-@fault("the queue of NOTIFY full for 5 s", Concern.BUS, DELIVERED, place=SiteKind.SMALL_QUEUE, seconds=7)
-async def notify_full(hit: Hit) -> None:
-    """A session that listens and never finishes its transaction keeps the queue from being emptied."""
-    async with await psycopg.AsyncConnection.connect(hit.site.url, autocommit=True) as reader:
+@fault("the queue of NOTIFY full for 5 s", Concern.BUS, DELIVERED, site_kind=SiteKind.SMALL_QUEUE, seconds=7)
+async def notify_full(context: Context) -> None:
+    """Fill the queue: a listening session that does not end its transaction keeps PostgreSQL from emptying it."""
+    async with await psycopg.AsyncConnection.connect(context.site.url, autocommit=True) as reader:
         await reader.execute("LISTEN fault_probe")
         await reader.execute("BEGIN")
         await reader.execute("SELECT 1")
-        async with await psycopg.AsyncConnection.connect(hit.site.url, autocommit=True) as writer:
+        async with await psycopg.AsyncConnection.connect(context.site.url, autocommit=True) as writer:
             try:
                 while True:
                     await writer.execute(

@@ -1,4 +1,4 @@
-"""The database and the way to it: connections cut, silent, dropped; locks; read-only; slots; changes by an operator."""
+"""Faults of the database and of the connections to it: outages, locks, failovers, full resources, schema changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from chatsys.client.asynchronous import connected
-from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
+from chatsys.lab.faults.fault import UNNOTICED, Concern, Context, Need, fault
 from chatsys.lab.faults.lost import register
 from chatsys.lab.faults.site import SiteKind
 from chatsys.lab.network.packets import packets_dropped
@@ -20,125 +20,131 @@ _UNIQUE = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique AND
 
 
 @fault("all connections terminated by PostgreSQL", Concern.DATABASE, short=True)
-async def terminated(hit: Hit) -> None:
-    """pg_terminate_backend for each."""
-    await hit.site.sql(f"SELECT pg_terminate_backend(pid) {_OTHERS}")
+async def terminated(context: Context) -> None:
+    """Call pg_terminate_backend for each connection."""
+    await context.site.sql(f"SELECT pg_terminate_backend(pid) {_OTHERS}")
 
 
 @fault("all connections to the database reset", Concern.DATABASE, short=True)
-async def reset(hit: Hit) -> None:
-    """TCP resets, and new connections are taken."""
-    for server in hit.site.servers:
+async def reset(context: Context) -> None:
+    """Reset the TCP connections; new ones are accepted."""
+    for server in context.site.servers:
         server.proxy.reset()
 
 
-async def _cut(hit: Hit, servers: int) -> None:
-    chosen = hit.rng.sample(hit.site.servers, servers)
+async def _cut(context: Context, servers: int) -> None:
+    chosen = context.rng.sample(context.site.servers, servers)
     for server in chosen:
         server.proxy.cut()
-    await asyncio.sleep(hit.seconds)
+    await asyncio.sleep(context.seconds)
     for server in chosen:
         await server.proxy.listen()
 
 
-@fault("every server cut from the database for 8 s", Concern.DATABASE, "Nobody is thrown out.", seconds=8)
-@fault("every server cut from the database for 1 s", Concern.DATABASE, "Nobody is thrown out.", short=True)
-async def cut_all(hit: Hit) -> None:
-    """Connections reset, new ones refused; 8 s are longer than a lease."""
-    await _cut(hit, len(hit.site.servers))
+@fault("every server cut from the database for 8 s", Concern.DATABASE, "Nobody is disconnected.", seconds=8)
+@fault("every server cut from the database for 1 s", Concern.DATABASE, "Nobody is disconnected.", short=True)
+async def cut_all(context: Context) -> None:
+    """Reset connections and refuse new ones; 8 s are longer than a lease."""
+    await _cut(context, len(context.site.servers))
 
 
-@fault("one server cut from the database for 1 s", Concern.SERVER, "Nobody is thrown out.")
-async def cut_one(hit: Hit) -> None:
-    """Connections reset, new ones refused."""
-    await _cut(hit, 1)
+@fault("one server cut from the database for 1 s", Concern.SERVER, "Nobody is disconnected.")
+async def cut_one(context: Context) -> None:
+    """Reset connections and refuse new ones."""
+    await _cut(context, 1)
 
 
-async def _silence(hit: Hit, seconds: float, *, new: bool, old: bool) -> None:
-    for server in hit.site.servers:
+async def _silence(context: Context, seconds: float, *, new: bool, old: bool) -> None:
+    for server in context.site.servers:
         server.proxy.hush(new=new)
     await asyncio.sleep(seconds)
-    for server in hit.site.servers:
+    for server in context.site.servers:
         server.proxy.heal(old=old)
 
 
 @fault("black hole for 40 s", Concern.DATABASE, seconds=40)
 @fault("black hole for 8 s", Concern.DATABASE, seconds=8)
-async def black_hole(hit: Hit) -> None:
-    """All is acknowledged by TCP and goes nowhere; what was sent meanwhile is lost."""
-    await _silence(hit, hit.seconds, new=True, old=True)
+async def black_hole(context: Context) -> None:
+    """Discard all data, which TCP still acknowledges; it stays lost."""
+    await _silence(context, context.seconds, new=True, old=True)
 
 
 @fault("old connections silent for ever", Concern.DATABASE, seconds=1)
-async def old_connections(hit: Hit) -> None:
-    """A failover that leaves TCP connections open: only new ones lead anywhere."""
-    await _silence(hit, 0, new=False, old=False)
+async def old_connections(context: Context) -> None:
+    """Discard the data of existing connections, as a failover that leaves them open does; new ones work."""
+    await _silence(context, 0, new=False, old=False)
 
 
 @fault("packets dropped for 20 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=20)
 @fault("packets dropped for 5 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=5)
-async def dropped(hit: Hit) -> None:
-    """In both directions, by the kernel."""
-    with packets_dropped([server.proxy.port for server in hit.site.servers]):
-        await asyncio.sleep(hit.seconds)
+async def dropped(context: Context) -> None:
+    """Make the kernel drop packets in both directions."""
+    with packets_dropped([server.proxy.port for server in context.site.servers]):
+        await asyncio.sleep(context.seconds)
 
 
 @asynccontextmanager
-async def _locked(hit: Hit, statement: str, *parameters: str) -> AsyncIterator[None]:
-    async with await psycopg.AsyncConnection.connect(hit.site.url) as connection:
+async def _locked(context: Context, statement: str, *parameters: str) -> AsyncIterator[None]:
+    async with await psycopg.AsyncConnection.connect(context.site.url) as connection:
         await connection.execute(statement.encode(), parameters or None)
         yield
         await connection.rollback()
 
 
 @fault("a room locked for 6 s", Concern.ROOM, UNNOTICED, seconds=6, short=True)
-async def room_locked(hit: Hit) -> None:
-    """SELECT ... FOR UPDATE."""
-    async with _locked(hit, "SELECT FROM rooms WHERE room_name = %s FOR UPDATE", hit.room):
+async def room_locked(context: Context) -> None:
+    """Lock the row with SELECT ... FOR UPDATE."""
+    async with _locked(context, "SELECT FROM rooms WHERE room_name = %s FOR UPDATE", context.room):
         await asyncio.sleep(6)
 
 
 @fault("statements time out for 8 s", Concern.DATABASE, seconds=8)
 @fault("a table locked for 2 s", Concern.DATABASE, seconds=2)
-async def table_locked(hit: Hit) -> None:
-    """A statement may take more than 2 s: what was sent is stored when the lock goes. It may not take 8 s."""
-    async with _locked(hit, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
-        await asyncio.sleep(hit.seconds)
+async def table_locked(context: Context) -> None:
+    """Lock the messages. A lock of 2 s only delays the statements; with one of 8 s they time out."""
+    async with _locked(context, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
+        await asyncio.sleep(context.seconds)
 
 
-@fault("a standby promoted, old connections open", Concern.DATABASE, place=SiteKind.STANDBY, seconds=2, spends=True)
-async def promoted(hit: Hit) -> None:
-    """Synchronous replication; the old primary turns read-only and keeps its connections."""
-    await hit.site.promote()
+@fault(
+    "a standby promoted, old connections open",
+    Concern.DATABASE,
+    site_kind=SiteKind.STANDBY,
+    seconds=2,
+    spoils_site=True,
+)
+async def promoted(context: Context) -> None:
+    """Promote a synchronous standby. The old primary turns read-only and keeps its connections."""
+    await context.site.promote()
 
 
 @fault("the row of profiles_version locked for 5 s", Concern.ROOM, UNNOTICED, seconds=5)
-async def profiles_version_locked(hit: Hit) -> None:
-    """Whoever changes a profile waits."""
-    async with _locked(hit, "SELECT FROM profiles_version FOR UPDATE"):
+async def profiles_version_locked(context: Context) -> None:
+    """Lock the row that every change of a profile needs."""
+    async with _locked(context, "SELECT FROM profiles_version FOR UPDATE"):
         await asyncio.sleep(5)
 
 
 @fault("read-only for 3 s", Concern.DATABASE, seconds=3)
-async def read_only(hit: Hit) -> None:
-    """As a failover leaves the old primary: existing connections turn read-only."""
-    await _set(hit, "ALTER SYSTEM SET default_transaction_read_only = on")
+async def read_only(context: Context) -> None:
+    """Make existing connections read-only, as those to the old primary are after a failover."""
+    await _set(context, "ALTER SYSTEM SET default_transaction_read_only = on")
     await asyncio.sleep(3)
-    await _set(hit, "ALTER SYSTEM RESET default_transaction_read_only")
+    await _set(context, "ALTER SYSTEM RESET default_transaction_read_only")
 
 
-async def _set(hit: Hit, statement: str) -> None:
-    await hit.site.sql(statement)
-    await hit.site.sql("SELECT pg_reload_conf()")
+async def _set(context: Context, statement: str) -> None:
+    await context.site.sql(statement)
+    await context.site.sql("SELECT pg_reload_conf()")
 
 
-@fault("connection slots used up for 5 s", Concern.DATABASE, "The servers' own connections suffice.", seconds=5)
-async def slots(hit: Hit) -> None:
-    """Others take what is left, then the servers lose one connection each way."""
+@fault("connection slots used up for 5 s", Concern.DATABASE, "The servers' existing connections suffice.", seconds=5)
+async def slots(context: Context) -> None:
+    """Open connections until PostgreSQL refuses more."""
     taken: list[psycopg.AsyncConnection[tuple[object, ...]]] = []
     try:
         while True:
-            taken.append(await psycopg.AsyncConnection.connect(hit.site.url))
+            taken.append(await psycopg.AsyncConnection.connect(context.site.url))
     except psycopg.OperationalError:
         await asyncio.sleep(5)
     finally:
@@ -147,29 +153,29 @@ async def slots(hit: Hit) -> None:
 
 
 @fault("unique indexes rebuilt", Concern.DATABASE, "Nobody notices.", seconds=2)
-async def reindexed(hit: Hit) -> None:
-    """REINDEX INDEX CONCURRENTLY of each unique index of the messages."""
-    for (name,) in await hit.site.sql(_UNIQUE):
-        await hit.site.sql(f"REINDEX INDEX CONCURRENTLY {name}")
+async def reindexed(context: Context) -> None:
+    """Run REINDEX INDEX CONCURRENTLY on each unique index of the messages."""
+    for (name,) in await context.site.sql(_UNIQUE):
+        await context.site.sql(f"REINDEX INDEX CONCURRENTLY {name}")
 
 
 @fault("a column added and dropped", Concern.DATABASE, "Nobody notices.", seconds=1)
-async def column(hit: Hit) -> None:
-    """Prepared statements must survive it."""
-    await hit.site.sql("ALTER TABLE messages ADD COLUMN fault_probe int")
+async def column(context: Context) -> None:
+    """Change the table; prepared statements must survive that."""
+    await context.site.sql("ALTER TABLE messages ADD COLUMN fault_probe int")
     await asyncio.sleep(0.5)
-    await hit.site.sql("ALTER TABLE messages DROP COLUMN fault_probe")
+    await context.site.sql("ALTER TABLE messages DROP COLUMN fault_probe")
 
 
-@fault("disk full for 3 s", Concern.DATABASE, needs=(Need.ROOT,), place=SiteKind.SMALL_DISK, seconds=4)
-async def disk_full(hit: Hit) -> None:
-    """A file takes what is left, and goes; PostgreSQL may have ended itself, and is then started again."""
-    assert hit.site.disk is not None
-    ballast = hit.site.disk / "ballast"
+@fault("disk full for 3 s", Concern.DATABASE, needs=(Need.ROOT,), site_kind=SiteKind.SMALL_DISK, seconds=4)
+async def disk_full(context: Context) -> None:
+    """Fill the disk with a file and delete it. Then start PostgreSQL again if it has shut down."""
+    assert context.site.disk is not None
+    ballast = context.site.disk / "ballast"
     await asyncio.to_thread(_fill, ballast)
     await asyncio.sleep(3)
     ballast.unlink()
-    await hit.site.start_database()
+    await context.site.start_database()
 
 
 def _fill(ballast: Path) -> None:
@@ -179,13 +185,13 @@ def _fill(ballast: Path) -> None:
 
 
 @fault("an account locked for 5 s", Concern.CLIENT, UNNOTICED, seconds=5)
-async def account_locked(hit: Hit) -> None:
-    """Its owner tries to send meanwhile."""
-    server = hit.rng.choice(hit.site.servers)
+async def account_locked(context: Context) -> None:
+    """Lock the row of an account while its owner sends messages."""
+    server = context.random_server()
     account = await asyncio.to_thread(register, server.address())
     socket = await connected(server.address())
     await socket.call("join", {"room": f"own {account['user']['userId']}", "token": account["token"]})
-    async with _locked(hit, "SELECT FROM users WHERE user_id::text = %s FOR UPDATE", account["user"]["userId"]):
+    async with _locked(context, "SELECT FROM users WHERE user_id::text = %s FOR UPDATE", account["user"]["userId"]):
         for number in range(10):
             socket.emit("send-message", {"message": f"number {number}"})
         await asyncio.sleep(5)

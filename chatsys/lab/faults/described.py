@@ -1,6 +1,6 @@
-"""Requests that schemathesis makes of ``/openapi.json``: such as it describes, and such as it does not.
+"""Valid and invalid requests that schemathesis generates from ``/openapi.json``.
 
-Schemathesis is a library of the tests; only `make faults`, which runs in a checkout, needs it.
+Schemathesis is a test dependency. Only `make faults`, which runs in a checkout, needs it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 import hypothesis
 
 BATCH = 500
-"""Cases of one round: Hypothesis remembers all that it has made in one."""
+"""Cases of one Hypothesis run, which keeps all of its cases in memory."""
 
 TIMEOUT = 30.0
-"""Seconds until a request counts as not answered."""
+"""Seconds until a request counts as unanswered."""
 
 log = logging.getLogger(__name__)
 
 
 def send(url: str, cases: int, seed: int) -> int:
-    """Send ``cases`` requests to a server; how many answers were a 500, none at all, or unlike the document.
+    """Send ``cases`` requests to a server; return how many got a 500, no answer, or one that breaks the document.
 
-    Every request carries the token of an account that is made for it, so that endpoints for owners are passed too.
+    The requests carry the token of a new account, so that they also reach endpoints that need one.
     """
     import requests
     import schemathesis
@@ -46,10 +46,10 @@ def send(url: str, cases: int, seed: int) -> int:
     with requests.Session() as session:
         document = session.get(f"{url}/openapi.json", timeout=TIMEOUT).json()
         account = {"username": f"fuzz_{seed}", "email": f"fuzz_{seed}@example.org", "password": "a password"}
-        made = session.post(f"{url}/api/auth/register", json=account, timeout=TIMEOUT).json()
-        session.headers["x-access-token"] = made["token"]
+        registered = session.post(f"{url}/api/auth/register", json=account, timeout=TIMEOUT).json()
+        session.headers["x-access-token"] = registered["token"]
 
-        def ask(case: Any) -> None:
+        def check(case: Any) -> None:
             nonlocal wrong
             try:
                 answer = case.call(base_url=url, session=session, timeout=TIMEOUT)
@@ -58,14 +58,14 @@ def send(url: str, cases: int, seed: int) -> int:
                 wrong += 1
                 log.warning("%s: %s", case.operation.label, error)
 
-        for number, begun in enumerate(range(0, cases, BATCH)):
-            size = min(BATCH, cases - begun)
-            _each(_strategy(schemathesis.openapi.from_dict(document)), size, seed + number, ask)
+        for number, start in enumerate(range(0, cases, BATCH)):
+            size = min(BATCH, cases - start)
+            _run_batch(_strategy(schemathesis.openapi.from_dict(document)), size, seed + number, check)
     return wrong
 
 
 def _strategy(schema: Any) -> Any:
-    """All endpoints alike, right and wrong requests alike."""
+    """All endpoints equally often, with valid and invalid requests equally often."""
     from schemathesis.generation import GenerationMode
 
     operations = [found.ok() for found in schema.get_all_operations()]
@@ -75,7 +75,7 @@ def _strategy(schema: Any) -> Any:
     )
 
 
-def _each(strategy: Any, size: int, seed: int, ask: Any) -> None:
+def _run_batch(strategy: Any, size: int, seed: int, check: Any) -> None:
     @hypothesis.seed(seed)
     @hypothesis.settings(
         max_examples=size,
@@ -85,7 +85,7 @@ def _each(strategy: Any, size: int, seed: int, ask: Any) -> None:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.given(strategy)
-    def one(case: Any) -> None:
-        ask(case)
+    def check_all(case: Any) -> None:
+        check(case)
 
-    one()
+    check_all()

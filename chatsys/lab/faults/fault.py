@@ -1,4 +1,4 @@
-"""What a fault is, and the table that faults enter themselves into."""
+"""What a fault is, and the table in which faults are registered."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from chatsys.lab.faults.site import Site, SiteKind, faketime
+from chatsys.lab.faults.site import Site, SiteKind, SiteServer, faketime
 from chatsys.lab.faults.traffic import SteadyTraffic
 
 
 class Concern(enum.StrEnum):
-    """Whom a fault concerns. All others must not notice a fault of a client or of a room."""
+    """Who or what a fault concerns. A fault of one client or one room must not affect anybody else."""
 
     CLIENT = "one client"
     ROOM = "one room"
@@ -38,8 +38,8 @@ class Need(enum.StrEnum):
     LIBFAKETIME = "libfaketime"
 
 
-class Hit(NamedTuple):
-    """What one injection has: the site, the traffic on it, random numbers of its own, and the seconds of its fault."""
+class Context(NamedTuple):
+    """What a fault gets for one injection: the site, its traffic, a random generator, and the seconds of the fault."""
 
     site: Site
     traffic: SteadyTraffic
@@ -51,16 +51,19 @@ class Hit(NamedTuple):
         """The room that a fault of one room concerns."""
         return self.traffic.rooms[0]
 
+    def random_server(self) -> SiteServer:
+        """One of the site's servers."""
+        return self.rng.choice(self.site.servers)
 
-Inject = Callable[[Hit], Awaitable[None]]
+
+Inject = Callable[[Context], Awaitable[None]]
 
 
 class Fault(NamedTuple):
-    """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
+    """A fault. ``inject`` starts it and returns when its cause has ended. ``promise`` is what users can rely on.
 
-    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes, ``short`` says that it is
-    part of the short form, ``spends`` that the site is of no further use after it, ``heavy`` that it needs the whole
-    machine.
+    The fault needs a site of ``site_kind`` and takes about ``seconds``. ``short`` is true if it belongs to the short
+    form, ``spoils_site`` if its site can't be used again, and ``heavy`` if it needs the whole machine.
     """
 
     name: str
@@ -68,20 +71,20 @@ class Fault(NamedTuple):
     promise: str
     inject: Inject
     needs: tuple[Need, ...] = ()
-    place: SiteKind = SiteKind.PLAIN
+    site_kind: SiteKind = SiteKind.PLAIN
     seconds: float = 1.0
     short: bool = False
-    spends: bool = False
+    spoils_site: bool = False
     heavy: bool = False
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else may run beside it: latencies are judged, or it needs the whole machine."""
+        """Whether nothing else may run at the same time: its latencies are judged, or it needs the whole machine."""
         return self.heavy or self.concerns in CONTAINED
 
     def lacking(self) -> list[Need]:
-        """What it needs and this machine does not have."""
-        return [need for need in self.needs if not _there(need)]
+        """What the fault needs and this machine does not have."""
+        return [need for need in self.needs if not _available(need)]
 
 
 NODE_OPTIONS = ("--experimental-websocket", "--no-warnings")
@@ -91,23 +94,30 @@ UNNOTICED = "Nobody else notices."
 
 
 def fault(name: str, concerns: Concern, promise: str = STAYS, **options: Any) -> Callable[[Inject], Inject]:
-    """Enter the function below as a fault; ``options`` are the fields of a fault that have defaults."""
+    """Register the decorated function as a fault. ``options`` are the fields of :class:`Fault` that have defaults."""
 
-    def enter(inject: Inject) -> Inject:
+    def register(inject: Inject) -> Inject:
         FAULTS[name] = Fault(name, concerns, promise, inject, **options)
         return inject
 
-    return enter
+    return register
 
 
-def _there(need: Need) -> bool:
+def matches(name: str, words: str) -> bool:
+    """Whether ``name`` contains one of the comma-separated ``words``. Without words, every name matches."""
+    wanted = [word.strip() for word in words.split(",") if word.strip()]
+    return not wanted or any(word in name for word in wanted)
+
+
+def _available(need: Need) -> bool:
     if need is Need.ROOT:
         return os.geteuid() == 0
     if need is Need.LIBFAKETIME:
         return faketime() is not None
     if need is Need.NODE:
-        tried = ["node", *NODE_OPTIONS, "--eval", "WebSocket"]
+        command = ["node", *NODE_OPTIONS, "--eval", "WebSocket"]  # older versions have no WebSocket
         return (
-            shutil.which("node") is not None and not subprocess.run(tried, check=False, capture_output=True).returncode
+            shutil.which("node") is not None
+            and not subprocess.run(command, check=False, capture_output=True).returncode
         )
     return shutil.which(need.value, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None

@@ -1,7 +1,7 @@
-"""Nonsense on raw sockets: HTTP, Engine.IO frames and Socket.IO packets, beside a sentinel who chats on.
+"""Send malformed HTTP, WebSocket frames and Socket.IO packets, while another client, the sentinel, keeps chatting.
 
-Each case is a valid input that was cut, repeated, or had bytes changed, so that it gets past the first look. Requests
-by ``/openapi.json`` are whole HTTP; their answers must be such as it describes.
+Each case is valid input with bytes cut, repeated, inserted or changed, so that it passes the first checks. Requests
+generated from ``/openapi.json`` are complete HTTP, and their answers must be as it describes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from chatsys.lab.faults.site import Site, SiteServer
 from chatsys.lab.faults.traffic import clock
 
 SENDERS = 2
-AT_ONCE = 12
-"""Cases that one sender has under way on raw sockets."""
+CONCURRENT_CASES = 12
+"""Cases that one sender sends at the same time on raw sockets."""
 _MIB = 1024 * 1024
-_PATIENCE = 0.05
+_TIMEOUT = 0.05
 
 _HTTP = (
     b"GET /api/rooms/general/messages?limit=10&offset=0 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -56,38 +56,38 @@ _PACKETS = (
 _INSERTED = (b"\0", b"\xff\xfe", b"9" * 30, b"[[[[[[", b'"', b"\r\n", b"%00", b"\xed\xa0\x80")
 
 
-def changed(rng: random.Random, valid: bytes) -> bytes:
-    """A case: ``valid`` with some bytes changed, cut, doubled or put in."""
+def damaged(rng: random.Random, valid: bytes) -> bytes:
+    """``valid`` with some bytes changed, cut, repeated or inserted."""
     data = bytearray(valid)
     for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(data) + 1)
+        index = rng.randrange(len(data) + 1)
         match rng.randrange(5):
             case 0:
-                data[at : at + 1] = bytes([rng.randrange(256)])
+                data[index : index + 1] = bytes([rng.randrange(256)])
             case 1:
-                del data[at : at + rng.randint(1, 8)]
+                del data[index : index + rng.randint(1, 8)]
             case 2:
-                data[at:at] = data[: rng.randint(1, 16)]
+                data[index:index] = data[: rng.randint(1, 16)]
             case 3:
-                data[at:at] = rng.choice(_INSERTED)
+                data[index:index] = rng.choice(_INSERTED)
             case _:
-                del data[at:]
+                del data[index:]
     return bytes(data)
 
 
 def http_case(rng: random.Random) -> bytes:
-    """One request, on a connection of its own."""
-    return changed(rng, rng.choice(_HTTP))
+    """One damaged request."""
+    return damaged(rng, rng.choice(_HTTP))
 
 
 def frame_case(rng: random.Random) -> bytes:
-    """Frames of a WebSocket whose heads are damaged too."""
-    return _UPGRADE + text_frame(b"40") + b"".join(changed(rng, text_frame(rng.choice(_PACKETS))) for _ in range(3))
+    """WebSocket frames with damaged headers and packets."""
+    return _UPGRADE + text_frame(b"40") + b"".join(damaged(rng, text_frame(rng.choice(_PACKETS))) for _ in range(3))
 
 
 def packet_case(rng: random.Random) -> bytes:
-    """Whole frames with damaged packets."""
-    return _UPGRADE + text_frame(b"40") + b"".join(text_frame(changed(rng, rng.choice(_PACKETS))) for _ in range(3))
+    """Valid WebSocket frames with damaged packets."""
+    return _UPGRADE + text_frame(b"40") + b"".join(text_frame(damaged(rng, rng.choice(_PACKETS))) for _ in range(3))
 
 
 DESCRIBED = "HTTP by openapi.json"
@@ -97,36 +97,36 @@ KINDS: dict[str, Callable[[random.Random], bytes] | None] = {
     "packets": packet_case,
     DESCRIBED: None,
 }
-"""What makes a case of each; those by the document are made elsewhere."""
+"""The function that makes a case of each kind. None: module ``described`` makes the cases."""
 
 
 async def perform(result: FaultsResult, cases: int, folder: Path, say: Callable[[str], None], commit: str = "") -> None:
-    """Send what the result lacks, and note ``commit`` with it."""
+    """Send the kinds that the result lacks, and note ``commit`` with them."""
     for kind in KINDS:
         if all(each.kind != kind for each in result.fuzzing):
             async with Site(servers=1) as site:
                 fuzzed = await fuzz(site, kind, cases, result.seed)
             result.fuzzing.append(msgspec.structs.replace(fuzzed, commit=commit))
             save(result, folder)
-            said = f"{fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks, {fuzzed.growth_mib:.0f} MiB more"
-            say(f"nonsense, {kind}: {said}, sentinel at most {fuzzed.sentinel_ms:.0f} ms")
+            text = f"{fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks, {fuzzed.growth_mib:.0f} MiB more"
+            say(f"malformed input, {kind}: {text}, slowest answer to another client {fuzzed.sentinel_ms:.0f} ms")
 
 
 async def fuzz(site: Site, kind: str, cases: int, seed: int) -> Fuzzed:
-    """Send ``cases`` of one kind from SENDERS processes, with a sentinel who sends a message every 20 ms."""
+    """Send ``cases`` of one kind from SENDERS processes, while the sentinel sends a message about every 20 ms."""
     server = site.servers[0]
     before = server.process.resident_bytes
     answers: list[float] = []
-    watching = asyncio.create_task(_sentinel(server, answers))
+    sentinel = asyncio.create_task(_sentinel(server, answers))
     shares = [cases // SENDERS + (number < cases % SENDERS) for number in range(SENDERS)]
     sending = [
-        site.elsewhere(_send, kind, server.address(), share, seed * SENDERS + number)
+        site.in_process(_send, kind, server.address(), share, seed * SENDERS + number)
         for number, share in enumerate(shares)
     ]
     errors = sum(await asyncio.gather(*sending))
-    watching.cancel()
+    sentinel.cancel()
     with suppress(asyncio.CancelledError):
-        await watching
+        await sentinel
     return Fuzzed(
         kind=kind,
         cases=cases,
@@ -138,46 +138,46 @@ async def fuzz(site: Site, kind: str, cases: int, seed: int) -> Fuzzed:
 
 
 def _send(kind: str, url: str, cases: int, seed: int) -> int:
-    """Send cases; how many were answered with a 500, or not as ``/openapi.json`` describes."""
-    make = KINDS[kind]
-    if make is not None:
-        return asyncio.run(_send_raw(url, make, cases, seed))
+    """Send cases, and return how many answers were a 500 or not as ``/openapi.json`` describes."""
+    make_case = KINDS[kind]
+    if make_case is not None:
+        return asyncio.run(_send_raw(url, make_case, cases, seed))
     from chatsys.lab.faults import described
 
     return described.send(url, cases, seed)
 
 
-async def _send_raw(url: str, make: Callable[[random.Random], bytes], cases: int, seed: int) -> int:
-    """Send cases on raw sockets; how many were answered with a 500."""
+async def _send_raw(url: str, make_case: Callable[[random.Random], bytes], cases: int, seed: int) -> int:
+    """Send cases on raw sockets, and return how many answers were a 500."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
-    left = iter(range(cases))
+    left = iter(range(cases))  # shared by the concurrent senders
     errors = 0
 
     async def send() -> None:
         nonlocal errors
         for _ in left:
-            errors += b" 500 " in (await _answer(url, make(rng)))[:20]
+            errors += b" 500 " in (await _answer(url, make_case(rng)))[:20]
 
-    await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(send() for _ in range(CONCURRENT_CASES)))
     return errors
 
 
 async def _sentinel(server: SiteServer, answers: list[float]) -> None:
-    """Send, and note the seconds until each acknowledgement; raises SocketIOError if it is thrown out."""
+    """Send messages, and note the seconds until each acknowledgement. Raises SocketIOError if it is disconnected."""
     socket = await connected(server.address())
     try:
         await socket.call("join", {"room": "sentinel", "username": "sentinel"})
         while True:
-            begun = clock()
+            begin = clock()
             await socket.call("send-message", {"message": "still here"}, timeout=30)
-            answers.append(clock() - begun)
+            answers.append(clock() - begin)
             await asyncio.sleep(0.02)
     finally:
         socket.abort()
 
 
 async def _answer(url: str, case: bytes) -> bytes:
-    """Send one case; the first piece of the answer, if any comes soon."""
+    """Send one case, and return the first part of the answer; empty if there is none within _TIMEOUT."""
     parts = urlsplit(url)
     try:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -186,7 +186,7 @@ async def _answer(url: str, case: bytes) -> bytes:
     try:
         writer.write(case)
         await writer.drain()
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             return await reader.read(4096)
     except (OSError, TimeoutError):
         return b""

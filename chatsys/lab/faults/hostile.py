@@ -1,7 +1,7 @@
-"""One client does what it can: floods of frames and events, unfinished requests, logins, an expensive receipt.
+"""Faults by one hostile client: floods of frames and events, unfinished requests, logins, an expensive receipt.
 
-A client that floods is a process of its own: in this one it would delay the traffic and the proxies, and with them the
-latencies that are judged.
+A flooding client runs in its own process. In this process it would delay the traffic and the proxies, and so distort
+the latencies that are judged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from chatsys.client.asynchronous import AsyncClient, connected
 from chatsys.client.errors import SocketIOError
 from chatsys.lab.clients.sockets import event_frame
-from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
+from chatsys.lab.faults.fault import UNNOTICED, Concern, Context, fault
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
 
 SECONDS = 2.0
@@ -26,10 +26,10 @@ LOGINS_A_SECOND = 300
 _MESSAGES = Flood("messages", lambda _: event_frame("send-message", {"message": "x" * 100}))
 
 
-async def _flood(hit: Hit, name: str) -> None:
-    """As fast as one socket writes, in a room of its own."""
-    url = hit.rng.choice(hit.site.servers).address()
-    await hit.site.elsewhere(_write, url, name, f"flood {secrets.token_hex(4)}")
+async def _flood(context: Context, name: str) -> None:
+    """Write as fast as one socket allows, in a separate room."""
+    url = context.random_server().address()
+    await context.site.in_process(_write, url, name, f"flood {secrets.token_hex(4)}")
 
 
 def _write(url: str, name: str, room: str) -> None:
@@ -42,22 +42,22 @@ fault("flood: its own room", Concern.ROOM, UNNOTICED, seconds=SECONDS)(partial(_
 
 
 @fault(HALF_POSTS, Concern.CLIENT, UNNOTICED, seconds=SECONDS + 1)
-async def half_posts(hit: Hit) -> None:
-    """90,000 of 100,000 bytes each."""
-    await hit.site.elsewhere(hold_half_posts, hit.rng.choice(hit.site.servers).address(), SECONDS)
+async def half_posts(context: Context) -> None:
+    """Send 90,000 of 100,000 bytes of each request body."""
+    await context.site.in_process(hold_half_posts, context.random_server().address(), SECONDS)
 
 
 @fault("200 half-sent heads", Concern.CLIENT, UNNOTICED, seconds=SECONDS)
-async def half_heads(hit: Hit) -> None:
-    """A request line and half a header."""
-    url = hit.rng.choice(hit.site.servers).address()
-    await hit.site.elsewhere(hold_open, url, b"GET /api/rooms HTTP/1.1\r\nHos", SECONDS)
+async def half_heads(context: Context) -> None:
+    """Send a request line and half a header on each connection."""
+    url = context.random_server().address()
+    await context.site.in_process(hold_open, url, b"GET /api/rooms HTTP/1.1\r\nHos", SECONDS)
 
 
 @fault("20 sockets with nine of ten attachments", Concern.CLIENT, UNNOTICED, seconds=SECONDS + 2)
-async def attachments(hit: Hit) -> None:
-    """Nine of 1 MB each, and the last never comes."""
-    await hit.site.elsewhere(_attach, hit.rng.choice(hit.site.servers).address())
+async def attachments(context: Context) -> None:
+    """Send nine attachments of 1 MB on each socket, and never the tenth."""
+    await context.site.in_process(_attach, context.random_server().address())
 
 
 def _attach(url: str) -> None:
@@ -79,13 +79,13 @@ async def _attach_to(url: str) -> None:
 
 
 @fault("login storm", Concern.CLIENT, UNNOTICED, seconds=STORM_SECONDS)
-async def login_storm(hit: Hit) -> None:
-    """300 logins a second from one address; nobody waits for the answer."""
-    await hit.site.elsewhere(_log_in, hit.rng.choice(hit.site.servers).address())
+async def login_storm(context: Context) -> None:
+    """Send 300 logins a second from one address, without waiting for answers."""
+    await context.site.in_process(_log_in, context.random_server().address())
 
 
 def _log_in(url: str) -> None:
-    """Each on a connection of its own that is closed at once."""
+    """Send each login on a new connection, and close it at once."""
     parts = urlsplit(url)
     due = time.monotonic()
     end = due + STORM_SECONDS
@@ -109,11 +109,11 @@ MANY = 300_000
 
 
 @fault("mark-all-read of 300,000 messages", Concern.ROOM, UNNOTICED, seconds=30)
-async def mark_all_read(hit: Hit) -> None:
-    """A new guest in a full room."""
+async def mark_all_read(context: Context) -> None:
+    """Mark a room of 300,000 messages as read, as a new guest."""
     room = f"full {secrets.token_hex(4)}"
-    await hit.site.sql(_FILL, room, MANY, MANY)
-    reader = await connected(hit.rng.choice(hit.site.servers).address())
+    await context.site.sql(_FILL, room, MANY, MANY)
+    reader = await connected(context.random_server().address())
     await reader.call("join", {"room": room, "username": "reader"})
     with suppress(SocketIOError):
         await reader.call("mark-all-read", {"room": room}, timeout=60)

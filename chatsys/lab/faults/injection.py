@@ -1,4 +1,4 @@
-"""One fault under traffic, and what became of everybody."""
+"""Inject one fault under traffic, and judge its effect on every client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 import psutil
 
 from chatsys.errors import ChatsysError
-from chatsys.lab.faults.fault import Concern, Fault, Hit
+from chatsys.lab.faults.fault import Concern, Context, Fault
 from chatsys.lab.faults.record import FaultRun, Injection, histogram
 from chatsys.lab.faults.site import LEASE, Site, SiteServer
 from chatsys.lab.faults.traffic import SteadyTraffic, clock
@@ -23,21 +23,21 @@ from chatsys.results.audit import Unreadable, history
 from chatsys.results.history import Deviation, findings
 
 MIB = 1024 * 1024
-INJECTION_MOST = 180.0
-"""Seconds beyond its usual ones after which an injection is given up."""
-RECOVERY_MOST = 30.0
-"""Seconds after which service is not expected back any more."""
+INJECTION_TIMEOUT = 180.0
+"""Seconds beyond the usual ones of the fault after which an injection is given up."""
+RECOVERY_TIMEOUT = 30.0
+"""Seconds after which service counts as not coming back."""
 CALM = 0.3
-"""Seconds before a fault under which latencies are not judged."""
-DRAIN_MOST = 20.0
-SETTLE_MOST = float(LEASE) * 2 + 8
-"""Seconds that the lists of members get to become true: two leases and a little more."""
+"""Seconds of traffic before a fault whose latencies are not judged."""
+DRAIN_TIMEOUT = 20.0
+SETTLE_TIMEOUT = float(LEASE) * 2 + 8
+"""Seconds that the lists of members may take to become correct: two leases and a little more."""
 
 
 class Load(NamedTuple):
-    """The traffic: rooms, people in each, seconds between two messages of one person.
+    """The traffic: ``rooms`` of ``size`` people, each of whom sends a message ``every`` so many seconds.
 
-    ``calm`` is for how many seconds latencies are looked at before a fault under which they are judged.
+    ``calm`` is the number of seconds of traffic before a fault whose latencies are judged.
     """
 
     rooms: int = 3
@@ -47,9 +47,9 @@ class Load(NamedTuple):
 
 
 async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Load()) -> FaultRun:  # noqa: B008 - immutable
-    """Inject ``fault`` once for each seed in one run of traffic, and judge the whole.
+    """Inject ``fault`` once for each seed in one run of traffic, and judge the whole run.
 
-    The run ends early if service does not come back, or if the fault could not be injected.
+    The run ends early if service does not come back, or if the fault can't be injected.
     """
     seeds = list(seeds)
     addresses = [server.address for server in site.servers]
@@ -57,14 +57,14 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
     broken = ""
     traffic = SteadyTraffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seeds[0])
     async with traffic:
-        if not all(person.there for person in traffic.people):
+        if not all(person.joined for person in traffic.people):
             broken = "not everybody could join before the fault"
         for seed in seeds:
             with _no_collection() if fault.alone else nullcontext():
                 injections.append(await _once(site, traffic, fault, seed, load.calm if fault.alone else CALM))
             if injections[-1].recovery is None or injections[-1].broken:
                 break
-        finished = await traffic.finish(DRAIN_MOST)
+        finished = await traffic.finish(DRAIN_TIMEOUT)
         if not finished and injections[-1].recovery is not None:
             broken = broken or "not everything was acknowledged and delivered after the fault"
         found = await _judged(site, traffic)
@@ -80,7 +80,7 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection in the block: one takes 75 ms here, and every client's answer would wait for it."""
+    """Disable garbage collection in the block: a collection takes 75 ms here and would delay every client's answer."""
     gc.collect()
     gc.disable()
     try:
@@ -92,41 +92,41 @@ def _no_collection() -> Iterator[None]:
 async def _once(site: Site, traffic: SteadyTraffic, fault: Fault, seed: int, calm: float) -> Injection:
     """Wait for a random moment, inject the fault, and wait until everybody is served again."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
-    machine, broken = os.getloadavg()[0], ""
+    load_average, broken = os.getloadavg()[0], ""
     for person in traffic.people:
         person.slowest_answer = 0.0
-    begun = clock()
+    begin = clock()
     await asyncio.sleep(calm + rng.random())
     memory = MemoryGrowth(site)
-    hit = clock()
+    fault_begin = clock()
     async with memory.watched():
         try:
-            async with asyncio.timeout(fault.seconds + INJECTION_MOST):
-                await fault.inject(Hit(site, traffic, rng, fault.seconds))
+            async with asyncio.timeout(fault.seconds + INJECTION_TIMEOUT):
+                await fault.inject(Context(site, traffic, rng, fault.seconds))
         except ChatsysError as error:
             broken = str(error)
-        except Exception as error:  # the other faults are still to be injected
+        except Exception as error:  # so that the run continues with the other faults
             broken = f"{type(error).__name__}: {error}"
-        healed = clock()
-    recovery = await _recovery(traffic, healed)
-    others, theirs = _others(fault, traffic), _theirs(site, traffic)
-    untouched = [person for person in traffic.people if person.number not in theirs]
+        fault_end = clock()
+    recovery = await _recovery(traffic, fault_end)
+    others, disconnected = _others(fault, traffic), _disconnected(site, traffic)
+    connected = [person for person in traffic.people if person.number not in disconnected]
     return Injection(
         seed=seed,
-        seconds=healed - hit,
-        load=round(machine, 1),
-        thrown_out=sum(moment >= begun for person in untouched for moment in person.thrown_out),
+        seconds=fault_end - fault_begin,
+        load=round(load_average, 1),
+        thrown_out=sum(moment >= begin for person in connected for moment in person.thrown_out),
         recovery=recovery,
         slowest_answer=max(person.slowest_answer for person in traffic.people),
-        others_calm=_latencies(traffic, others, begun, hit),
-        others=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
+        others_calm=_latencies(traffic, others, begin, fault_begin),
+        others=_latencies(traffic, others, fault_begin, max(fault_end, fault_begin + 0.5)),
         growth_mib=memory.growth / MIB,
         broken=broken,
     )
 
 
 class MemoryGrowth:
-    """By how many bytes the resident memory of a server grew at most while it was ``watched``."""
+    """The largest ``growth`` of a server's resident memory, in bytes, while it was ``watched``."""
 
     def __init__(self, site: Site) -> None:
         self.growth = 0
@@ -135,12 +135,12 @@ class MemoryGrowth:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Look every half second."""
-        watching = asyncio.create_task(self._watch())
+        """Read the memory every half second."""
+        task = asyncio.create_task(self._watch())
         try:
             yield
         finally:
-            watching.cancel()
+            task.cancel()
 
     async def _watch(self) -> None:
         while True:
@@ -158,13 +158,13 @@ class MemoryGrowth:
 
 
 def _others(fault: Fault, traffic: SteadyTraffic) -> set[int]:
-    """Those whom the fault does not concern; everybody where it concerns all."""
+    """The people outside the room that the fault concerns; everybody if it concerns no room."""
     room = traffic.rooms[0] if fault.concerns is Concern.ROOM else None
     return {person.number for person in traffic.people if person.room != room}
 
 
-def _theirs(site: Site, traffic: SteadyTraffic) -> set[int]:
-    """Those whose server was ended by the fault itself: they may lose their connection."""
+def _disconnected(site: Site, traffic: SteadyTraffic) -> set[int]:
+    """The people whose server the fault itself ended, so that they may lose their connection."""
     ended = {server.number for server in site.servers if server.restarts != server.restarts_seen}
     for server in site.servers:
         server.restarts_seen = server.restarts
@@ -174,36 +174,39 @@ def _theirs(site: Site, traffic: SteadyTraffic) -> set[int]:
 
 
 def _latencies(traffic: SteadyTraffic, whose: set[int], begin: float, end: float) -> dict[int, int]:
-    """From when a message was due until its acknowledgement, of those due in the time."""
+    """The time from when a message was due to its acknowledgement, for messages due from ``begin`` until ``end``."""
     return histogram(
         each.seconds * 1000 for each in traffic.acknowledged if each.person in whose and begin <= each.due < end
     )
 
 
-async def _recovery(traffic: SteadyTraffic, healed: float) -> float | None:
-    """Seconds after the fault until each had a message acknowledged that was due after it; None: it was not to be."""
+async def _recovery(traffic: SteadyTraffic, fault_end: float) -> float | None:
+    """Seconds from the end of the fault until each person had a message acknowledged that was due after it.
+
+    None if service did not come back.
+    """
 
     def served() -> dict[int, float]:
         first: dict[int, float] = {}
         for each in traffic.acknowledged:
-            if each.due >= healed:
+            if each.due >= fault_end:
                 first.setdefault(each.person, each.due + each.seconds)
         return first
 
     def back() -> bool:
         return len(served()) == len(traffic.people)
 
-    if not await traffic.until(back, RECOVERY_MOST):
+    if not await traffic.until(back, RECOVERY_TIMEOUT):
         return None
-    return max(0.0, max(served().values()) - healed)
+    return max(0.0, max(served().values()) - fault_end)
 
 
 async def _judged(site: Site, traffic: SteadyTraffic) -> list[Deviation]:
-    """The findings once the lists of members have had time to become true; those that then still stand."""
+    """The deviations that remain after the lists of members have had time to become correct."""
     record = traffic.history
     for person in traffic.people:
-        person.record.present = person.there
-    deadline = clock() + SETTLE_MOST
+        person.record.present = person.joined
+    deadline = clock() + SETTLE_TIMEOUT
     while True:
         try:
             await asyncio.to_thread(_read, site, traffic)
@@ -211,7 +214,7 @@ async def _judged(site: Site, traffic: SteadyTraffic) -> list[Deviation]:
             found = [Deviation("incomplete", 1, [str(error)])]
         else:
             found = findings(record)
-        if violated := await site.violated():
+        if violated := await site.violated_invariants():
             found.append(Deviation("invariants", len(violated), violated))
         if clock() > deadline or not _may_pass(found):
             return found
@@ -219,12 +222,12 @@ async def _judged(site: Site, traffic: SteadyTraffic) -> list[Deviation]:
 
 
 def _may_pass(found: Iterable[Deviation]) -> bool:
-    """Whether there is a finding that time may heal: a list that is not true yet, a status with it."""
+    """Whether a deviation may still disappear, such as a list of members that is not correct yet."""
     return any(finding.kind in {"ghosts", "absent", "invariants", "incomplete"} for finding in found)
 
 
 def _read(site: Site, traffic: SteadyTraffic) -> None:
-    """What the servers have stored and whom they list. Raises Unreadable."""
+    """Read what the servers have stored and whom they list. Raises Unreadable."""
     for room in traffic.rooms:
         traffic.history.stored[room] = [*history(site.servers[0].read, room, 0)][::-1]
         traffic.history.listed[room] = [_listed(server, room) for server in site.servers]

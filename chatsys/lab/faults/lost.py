@@ -1,4 +1,4 @@
-"""A commit succeeds and its answer is lost: the server can't know, and must find out."""
+"""Faults that lose the answer of a successful commit, so that the server must find out what happened."""
 
 from __future__ import annotations
 
@@ -14,98 +14,98 @@ from chatsys.client.asynchronous import connected
 from chatsys.client.errors import SocketIOError
 from chatsys.client.requests import request
 from chatsys.errors import OperatorError
-from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
+from chatsys.lab.faults.fault import UNNOTICED, Concern, Context, fault
 from chatsys.lab.faults.site import SiteServer
 
-_PATIENCE = 6.0
-ONCE = "It has happened exactly once, or not at all, and the lists of members are true."
+_TIMEOUT = 6.0
+ONCE = "The action happens exactly once or not at all, and the lists of members are correct."
 
 
 async def _lose(server: SiteServer, statement: str, work: Awaitable[object] | None = None) -> None:
-    """Lose the answer of the next such commit, perhaps one of ``work``. Raises OperatorError if there is none."""
+    """Lose the answer of the next commit with ``statement``, such as one of ``work``. Raises OperatorError for none."""
     lost = server.proxy.lose(statement)
     try:
         if work is not None:
             with suppress(SocketIOError):
                 await work
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             await lost.wait()
     except TimeoutError:
-        raise OperatorError(f"No commit of {statement!r} came by to be lost.") from None
+        raise OperatorError(f"No commit of {statement!r} within {_TIMEOUT:g} s, so no answer was lost.") from None
     finally:
         server.proxy.wanted = None
 
 
 @fault("answer of a commit lost: send", Concern.DATABASE, ONCE, short=True)
-async def send(hit: Hit) -> None:
-    """Whoever is sending."""
-    await _lose(hit.rng.choice(hit.site.servers), r"INSERT INTO messages")
+async def send(context: Context) -> None:
+    """Lose the answer of a commit of somebody's message."""
+    await _lose(context.random_server(), r"INSERT INTO messages")
 
 
 @fault("answer of a commit lost: join", Concern.CLIENT, ONCE, short=True)
-async def join(hit: Hit) -> None:
-    """A guest joins, and goes when that fails."""
-    server = hit.rng.choice(hit.site.servers)
+async def join(context: Context) -> None:
+    """Lose the answer of a guest's join; the guest then disconnects."""
+    server = context.random_server()
     socket = await connected(server.address())
-    await _lose(server, r"INSERT INTO active_sessions", socket.call("join", _passing(hit)))
+    await _lose(server, r"INSERT INTO active_sessions", socket.call("join", _new_guest(context)))
     socket.abort()
 
 
 @fault("answer of a commit lost: leave", Concern.CLIENT, ONCE, short=True)
-async def leave(hit: Hit) -> None:
-    """A guest is in the room and leaves."""
-    server = hit.rng.choice(hit.site.servers)
+async def leave(context: Context) -> None:
+    """Lose the answer when a guest leaves the room."""
+    server = context.random_server()
     socket = await connected(server.address())
-    await socket.call("join", _passing(hit))
+    await socket.call("join", _new_guest(context))
     await _lose(server, r"end_sessions", socket.call("leave-room"))
     socket.abort()
 
 
-def _passing(hit: Hit) -> dict[str, str]:
-    """A new guest's join."""
-    return {"room": hit.room, "username": "passing", "userId": f"passing-{secrets.token_hex(4)}"}
+def _new_guest(context: Context) -> dict[str, str]:
+    """The join request of a new guest."""
+    return {"room": context.room, "username": "passing", "userId": f"passing-{secrets.token_hex(4)}"}
 
 
 @fault("answer of a commit lost: account deletion", Concern.CLIENT, ONCE)
-async def deletion(hit: Hit) -> None:
-    """Its owner is in the room."""
-    server = hit.rng.choice(hit.site.servers)
+async def account_deletion(context: Context) -> None:
+    """Lose the answer of an account deletion while the owner is in the room."""
+    server = context.random_server()
     account = await asyncio.to_thread(register, server.address())
     socket = await connected(server.address())
-    await socket.call("join", {"room": hit.room, "token": account["token"]})
-    await _lose(server, r"DELETE FROM users", asyncio.to_thread(remove, server.address(), account))
+    await socket.call("join", {"room": context.room, "token": account["token"]})
+    await _lose(server, r"DELETE FROM users", asyncio.to_thread(delete, server.address(), account))
     socket.abort()
 
 
 @fault("an account deleted while it sends", Concern.CLIENT, UNNOTICED, seconds=2)
-async def deleted_while_sending(hit: Hit) -> None:
-    """It sends in a room of its own: deletion takes its messages away, and a room's numbers with them."""
-    server = hit.rng.choice(hit.site.servers)
+async def deleted_while_sending(context: Context) -> None:
+    """Delete an account while its owner sends in a separate room, because the deletion removes the messages."""
+    server = context.random_server()
     account = await asyncio.to_thread(register, server.address())
     socket = await connected(server.address())
     await socket.call("join", {"room": f"own {secrets.token_hex(4)}", "token": account["token"]})
-    removing = asyncio.create_task(asyncio.to_thread(remove, server.address(), account))
+    deletion = asyncio.create_task(asyncio.to_thread(delete, server.address(), account))
     with suppress(SocketIOError):
         for number in range(200):
             socket.emit("send-message", {"message": f"number {number}"})
             await asyncio.sleep(0.005)
-    status = await removing
+    status = await deletion
     socket.abort()
     if status != 200:
-        raise OperatorError(f"The deletion of an account was answered {status}.")
+        raise OperatorError(f"The server answered the deletion of an account with status {status}.")
 
 
 def register(url: str) -> dict[str, Any]:
-    """A new account: the server's answer."""
+    """Register a new account and return the server's answer. Raises OperatorError if it refuses."""
     name = f"fault_{secrets.token_hex(6)}"
     fields = {"username": name, "email": f"{name}@fault.example", "password": "correct horse"}
     status, content = request(url, "POST", "/api/auth/register", fields)
     if status != 201:
-        raise OperatorError(f"An account could not be made: {status} {content!r}")
+        raise OperatorError(f"An account could not be created: {status} {content!r}")
     answer: dict[str, Any] = msgspec.json.decode(content)
     return answer
 
 
-def remove(url: str, account: dict[str, Any]) -> int:
-    """Delete an account; the status of the answer."""
+def delete(url: str, account: dict[str, Any]) -> int:
+    """Delete an account and return the status of the answer."""
     return request(url, "DELETE", f"/api/users/{account['user']['userId']}", token=account["token"])[0]

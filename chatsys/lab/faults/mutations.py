@@ -1,6 +1,6 @@
-"""Takes one mechanism after the other away, and injects the fault that should notice.
+"""Remove one mechanism of the server after the other, and inject the fault that should detect its absence.
 
-A mechanism whose removal no fault notices is either not needed or not tested.
+A mechanism whose removal no fault detects is either not needed or not tested.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from chatsys.lab.faults.fault import FAULTS
+from chatsys.lab.faults.fault import FAULTS, matches
 from chatsys.lab.faults.injection import Load, inject
 from chatsys.lab.faults.page import shortcomings
 from chatsys.lab.faults.patches import VARIABLE
@@ -18,17 +18,17 @@ from chatsys.lab.faults.record import Caught, FaultKind, FaultsResult, save
 from chatsys.lab.faults.site import Site
 
 FOLDER = Path(__file__).parent / "mutated"
-TRIES = 3
+ATTEMPTS = 3
 
 
 _SECONDS, _TENTHS = r"others' p99 \d{4,} ms", r"others' p99 \d{3,} ms"
-"""More than a busy machine does by itself."""
+"""Delays of seconds, or of tenths of a second. A busy machine alone does not cause them."""
 
 
 class Mutation(NamedTuple):
-    """A mechanism, the fault that should notice its absence, and the patch or the settings that take it away.
+    """A mechanism, the fault that should detect its absence, and the patch or the settings that remove it.
 
-    ``sign`` is what a shortcoming must say to be the mechanism's: any other may be noise.
+    ``sign`` is a regular expression. A broken promise counts only if its text matches, because others may be noise.
     """
 
     mechanism: str
@@ -97,37 +97,39 @@ MUTATIONS = (
 
 
 async def perform(result: FaultsResult, folder: Path, say: Callable[[str], None], only: str = "") -> None:
-    """Try those that the result lacks, and of them those whose mechanism contains one of the words of ``only``."""
+    """Try the mutations that the result lacks and whose mechanisms match ``only``."""
     known = {each.mechanism for each in result.mutations}
-    words = [word.strip() for word in only.split(",")]
     for mutation in MUTATIONS:
-        if mutation.mechanism not in known and any(word in mutation.mechanism for word in words):
-            caught = await tried(mutation)
+        if mutation.mechanism not in known and matches(mutation.mechanism, only):
+            caught = await attempt(mutation)
             result.mutations.append(caught)
             save(result, folder)
-            say(f"without: {mutation.mechanism}: {caught.noticed or 'nothing noticed it'}")
+            say(f"removed: {mutation.mechanism}: detected: {caught.noticed or 'nothing'}")
 
 
-async def tried(mutation: Mutation, tries: int = TRIES) -> Caught:
-    """The mutation's sign must be seen without the mechanism and not with it, in one of the ``tries``."""
+async def attempt(mutation: Mutation, attempts: int = ATTEMPTS) -> Caught:
+    """Try a mutation until its sign appears without the mechanism and not with it, or ``attempts`` have failed."""
     sign = re.compile(mutation.sign)
     noticed = intact = ""
-    for seed in range(1, tries + 1):
-        intact = "; ".join(await _fell_short(mutation, seed, taken=False))
+    for seed in range(1, attempts + 1):
+        intact = "; ".join(await _shortcomings(mutation, seed, removed=False))
         if sign.search(intact):
             continue
-        without = await _fell_short(mutation, seed, taken=True)
-        noticed = "; ".join(said for said in without if sign.search(said))
+        without = await _shortcomings(mutation, seed, removed=True)
+        noticed = "; ".join(text for text in without if sign.search(text))
         if noticed:
             break
     return Caught(mechanism=mutation.mechanism, fault=mutation.fault, noticed=noticed, intact=intact)
 
 
-async def _fell_short(mutation: Mutation, seed: int, *, taken: bool) -> list[str]:
+async def _shortcomings(mutation: Mutation, seed: int, *, removed: bool) -> list[str]:
+    """The promises that the fault breaks, with the mechanism in place or ``removed``."""
     fault = FAULTS[mutation.fault]
     settings = dict(mutation.settings) | ({VARIABLE: mutation.patch} if mutation.patch else {})
     async with Site(
-        place=fault.place, settings=settings if taken else {}, first=(FOLDER,) if taken and mutation.patch else ()
+        kind=fault.site_kind,
+        settings=settings if removed else {},
+        import_first=(FOLDER,) if removed and mutation.patch else (),
     ) as site:
         run = await inject(site, fault, [seed], Load())
     return shortcomings(FaultKind(name=fault.name, concerns=fault.concerns, promise=fault.promise, runs=[run]))

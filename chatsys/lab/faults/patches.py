@@ -1,4 +1,4 @@
-"""Mechanisms of the server that can be taken away, each by replacing one function. The product knows nothing of it."""
+"""Remove mechanisms of the server by replacing the functions that implement them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 VARIABLE = "FAULTS_PATCH"
-"""Names the patch in the environment of a server."""
+"""The environment variable that tells a server which patch to apply."""
 Function = Callable[..., Any]
 
 
 class Patch(NamedTuple):
-    """``target`` is ``module:name`` or ``module:Class.name``; ``replacement`` makes the new function of the old one."""
+    """``target`` is ``module:name`` or ``module:Class.name``; ``replacement`` makes the new function from the old."""
 
     target: str
     replacement: Callable[[Function], Function]
 
 
-def _nothing(_original: Function) -> Function:
+def _no_op(_original: Function) -> Function:
     """A function that does nothing."""
     return lambda *_args, **_named: None
 
 
-def _nothing_awaited(_original: Function) -> Function:
-    """A coroutine function that does nothing, and ends nobody's session."""
+def _async_no_op(_original: Function) -> Function:
+    """A coroutine function that does nothing and returns an empty list."""
 
     async def nothing(*_args: object) -> list[object]:
         return []
@@ -34,7 +34,7 @@ def _nothing_awaited(_original: Function) -> Function:
 
 
 def _without_client_id(original: Function) -> Function:
-    """Each message is a new one."""
+    """Treat each message as a new one."""
 
     @functools.wraps(original)
     async def send(chat: Any, session: Any, text: object, _client_message_id: object = None) -> Any:
@@ -44,7 +44,7 @@ def _without_client_id(original: Function) -> Function:
 
 
 def _published_if_not_stored(original: Function) -> Function:
-    """A message that could not be stored is shown all the same, under the number that it would probably have got."""
+    """Publish a message even if it could not be stored, with the number that it would probably have got."""
     import msgspec
 
     from chatsys.chat.bundle import new_id
@@ -71,7 +71,7 @@ def _published_if_not_stored(original: Function) -> Function:
 
 
 def _whole_batch(_original: Function) -> Function:
-    """Writes that need a locked row keep the writes of their flush with them."""
+    """Let writes that wait for a locked row delay the other writes of their flush."""
 
     async def without_locked(_writer: Any, _queue: Any, batch: Any) -> Any:
         return batch
@@ -83,20 +83,20 @@ _WRITER = "chatsys.store.postgres.writer:Writer"
 PATCHES = {
     "repeated sends": [Patch("chatsys.chat.conversation:send", _without_client_id)],
     "publish after commit": [Patch("chatsys.chat.conversation:send", _published_if_not_stored)],
-    "gaps": [Patch("chatsys.realtime.sequence:Sequence.read_soon", _nothing)],
-    "locked rows": [Patch(f"{_WRITER}._without_locked", _whole_batch), Patch(f"{_WRITER}._go_beside", _nothing)],
-    "slow flushes": [Patch(f"{_WRITER}._go_beside", _nothing)],
-    "client-side deadline": [Patch("chatsys.store.postgres.links:Link.expire", _nothing)],
-    "bus token": [Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited)],
-    "uncertain sessions": [Patch("chatsys.chat.endings:Endings.unanswered", _nothing)],
-    "dead servers": [Patch("chatsys.store.postgres.leases:Leases._end", _nothing_awaited)],
-    "embedded": [Patch("chatsys.database.embedded.server:EmbeddedServer._revive", _nothing)],
+    "gaps": [Patch("chatsys.realtime.sequence:Sequence.read_soon", _no_op)],
+    "locked rows": [Patch(f"{_WRITER}._without_locked", _whole_batch), Patch(f"{_WRITER}._go_beside", _no_op)],
+    "slow flushes": [Patch(f"{_WRITER}._go_beside", _no_op)],
+    "client-side deadline": [Patch("chatsys.store.postgres.links:Link.expire", _no_op)],
+    "bus token": [Patch("chatsys.bus.peers:BrokerBus._prove_life", _async_no_op)],
+    "uncertain sessions": [Patch("chatsys.chat.endings:Endings.unanswered", _no_op)],
+    "dead servers": [Patch("chatsys.store.postgres.leases:Leases._end", _async_no_op)],
+    "embedded": [Patch("chatsys.database.embedded.server:EmbeddedServer._revive", _no_op)],
 }
-"""The functions that each mechanism consists of."""
+"""The patches that remove each mechanism together."""
 
 
 def resolve(patch: Patch) -> tuple[Any, str]:
-    """What holds the target, and its name there. Raises AttributeError or ImportError if there is none."""
+    """The module or class that holds the target, and its name there. Raises AttributeError or ImportError."""
     module, _, path = patch.target.partition(":")
     holder: Any = importlib.import_module(module)
     *outer, name = path.split(".")
@@ -107,7 +107,7 @@ def resolve(patch: Patch) -> tuple[Any, str]:
 
 
 def apply(name: str) -> None:
-    """Take a mechanism away, in this process."""
+    """Remove a mechanism in this process."""
     for patch in PATCHES[name]:
         holder, attribute = resolve(patch)
         setattr(holder, attribute, patch.replacement(getattr(holder, attribute)))

@@ -1,4 +1,4 @@
-"""The result file of a run of faults: versioned, and written after each injection, so that a run can go on later."""
+"""The result file of a run of faults. It is versioned, and saved often, so that an interrupted run can continue."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from chatsys.results.history import Deviation
 SCHEMA_VERSION = 1
 RESULT = "faults.json"
 RECOVERY_LIMIT = 5.0
-"""Seconds within which service must be back."""
+"""Seconds within which service must be back after a fault."""
 ANSWER_LIMIT = 5.0
-"""Seconds within which a message is answered, one way or the other, whatever the database does."""
+"""Seconds within which a message must be acknowledged or refused, whatever the database does."""
 NOTICE_FACTOR = 1.5
-"""How many times their calm p99 the others' may be while a fault concerns one client or one room."""
-AT_ONCE = 3
-"""Sites that are used at once by faults of which nothing is timed to the millisecond."""
+"""The others' p99 during a fault of one client or one room may be this many times their p99 before it."""
+CONCURRENT_SITES = 3
+"""Sites that run at the same time for faults whose latencies are not judged."""
 STEP = 1.05
-"""The ratio of two neighbours in a histogram of latencies."""
-NOTICE_LEAST_MS = 10.0
-"""A p99 below this is never called a deviation: the samples of one injection are few."""
+"""The ratio of two neighbouring bins in a histogram of latencies."""
+NOTICE_MIN_MS = 10.0
+"""A p99 below this is never a deviation, because one injection yields few samples."""
 
 
 class Injection(msgspec.Struct, kw_only=True):
-    """One injection. Times in seconds, latencies of acknowledgements in milliseconds, ``load`` the machine's.
+    """One injection. Times are in seconds, latencies of acknowledgements in milliseconds.
 
-    ``others_calm`` and ``others`` (see :func:`histogram`) belong to those whom the fault does not concern, before and
-    during it, and to everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did
-    not come back. ``growth_mib`` is by how much a server's resident memory grew from a fault's beginning to its end,
-    at most. ``broken`` says why the fault itself could not be injected as it was meant.
+    ``load`` is the machine's load average before the injection. ``thrown_out`` counts the connections that clients lost
+    to servers that the fault did not end. ``others_calm`` and ``others`` (see :func:`histogram`) are the latencies
+    before and during the fault. They are those of the clients that the fault does not concern, or of all clients if it
+    concerns the server, the database or the bus. ``recovery`` is None if service did not come back. ``growth_mib`` is
+    the largest growth of a server's resident memory during the fault. ``broken`` says why the fault could not be
+    injected as intended.
     """
 
     seed: int
@@ -52,9 +54,9 @@ class Injection(msgspec.Struct, kw_only=True):
 
 
 class FaultRun(msgspec.Struct, kw_only=True):
-    """One run of traffic with several injections of one fault, and what the history of the whole run shows.
+    """One run of traffic with several injections of one fault, and the deviations found in its whole history.
 
-    ``broken`` says what the traffic could not do: join before the first injection, or finish after the last one.
+    ``broken`` is set if the clients could not join before the first injection, or not finish after the last one.
     """
 
     messages: int
@@ -66,7 +68,7 @@ class FaultRun(msgspec.Struct, kw_only=True):
 
 
 class FaultKind(msgspec.Struct, kw_only=True):
-    """All runs with one fault, or why it was ``not_run``."""
+    """All runs with one fault, or the reason why it was ``not_run``."""
 
     name: str
     concerns: str
@@ -76,14 +78,14 @@ class FaultKind(msgspec.Struct, kw_only=True):
 
     @property
     def injections(self) -> list[Injection]:
-        """Those of all runs."""
+        """The injections of all runs."""
         return [injection for run in self.runs for injection in run.injections]
 
 
 class Caught(msgspec.Struct, kw_only=True):
-    """A mechanism that was taken away, the fault that should notice, and what it noticed; empty if nothing.
+    """A mechanism that was removed, the fault that should detect it, and what the fault noticed (empty if nothing).
 
-    ``intact`` is what fell short under the same fault with the mechanism in its place; empty if nothing did.
+    ``intact`` lists the promises that the same fault breaks with the mechanism in place (empty if none).
     """
 
     mechanism: str
@@ -93,9 +95,10 @@ class Caught(msgspec.Struct, kw_only=True):
 
 
 class Fuzzed(msgspec.Struct, kw_only=True):
-    """Nonsense of one kind: cases, wrong answers, tracebacks, growth in MiB, and the sentinel's slowest answer.
+    """Malformed input of one kind: cases, wrong answers, tracebacks, and the growth of the server's memory.
 
-    ``commit`` is the program's; empty for that of the run.
+    ``sentinel_ms`` is the slowest answer to a client that chats meanwhile. ``commit`` is the server's commit; it is
+    empty if it is that of the run.
     """
 
     kind: str
@@ -108,7 +111,7 @@ class Fuzzed(msgspec.Struct, kw_only=True):
 
 
 class FaultsResult(msgspec.Struct, kw_only=True):
-    """One run."""
+    """One run of the suite."""
 
     created_at: str
     profile: str
@@ -120,35 +123,35 @@ class FaultsResult(msgspec.Struct, kw_only=True):
     fuzzing: list[Fuzzed] = []
 
     def kind(self, name: str) -> FaultKind | None:
-        """The kind of that name."""
+        """The kind of that name; None if there is none."""
         return next((kind for kind in self.kinds if kind.name == name), None)
 
 
 def histogram(milliseconds: Iterable[float]) -> dict[int, int]:
-    """How many latencies there are of about ``STEP`` ** key milliseconds, by key."""
+    """Count latencies in logarithmic bins: the bin ``key`` holds those of about ``STEP`` ** key milliseconds."""
     return dict(sorted(Counter(round(math.log(max(each, 0.01), STEP)) for each in milliseconds).items()))
 
 
 def p99(histograms: Iterable[dict[int, int]]) -> float:
-    """The 99th percentile of several histograms together, in milliseconds; 0 for none."""
-    together: Counter[int] = Counter()
+    """The 99th percentile of several histograms together, in milliseconds; 0 if they are empty."""
+    total: Counter[int] = Counter()
     for counts in histograms:
-        together.update(counts)
-    left = together.total() * 0.99
-    for key in sorted(together):
-        left -= together[key]
+        total.update(counts)
+    left = total.total() * 0.99
+    for key in sorted(total):
+        left -= total[key]
         if left <= 0:
             return float(STEP**key)
     return 0.0
 
 
 def save(result: FaultsResult, folder: Path) -> None:
-    """Write the result into ``folder``, whole or not at all."""
+    """Write the result into ``folder``, atomically."""
     write_atomically(folder / RESULT, msgspec.json.encode(result) + b"\n")
 
 
 def load(folder: Path) -> FaultsResult | None:
-    """The result in ``folder``; None if there is none. Raises OperatorError if it is another version's, or damaged."""
+    """The result in ``folder``; None if there is none. Raises OperatorError if it is damaged or of another version."""
     file = folder / RESULT
     if not file.exists():
         return None
@@ -157,5 +160,5 @@ def load(folder: Path) -> FaultsResult | None:
     except msgspec.DecodeError as error:
         raise OperatorError(f"{file} is not the record of a run of faults: {error}.", hint="Move it away.") from error
     if result.schema_version != SCHEMA_VERSION:
-        raise OperatorError(f"{file} has schema_version {result.schema_version}; this is {SCHEMA_VERSION}.")
+        raise OperatorError(f"{file} has schema_version {result.schema_version}; this chatsys reads {SCHEMA_VERSION}.")
     return result

@@ -1,4 +1,4 @@
-"""What faults happen to: a PostgreSQL of its own, a proxy before it for each server, servers, and perhaps a broker."""
+"""A site for faults: its own PostgreSQL, chat servers, a proxy in front of PostgreSQL for each, perhaps a broker."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _BROKERS = {"Redis as the bus": redis, "NATS as the bus": nats}
 POOL = "12"
 LEASE = "6"
 _PORTS = (20_000, 32_000)
-"""Below those that Linux, macOS and Windows give to outgoing connections."""
+"""Ports below those that Linux, macOS and Windows give to outgoing connections."""
 DISK_MIB = 700
 LOWEST_PRIORITY = 19
 Result = TypeVar("Result")
 
 
 class SiteKind(enum.StrEnum):
-    """Kinds of sites: what some faults need."""
+    """The kinds of sites that faults need."""
 
     PLAIN = "plain"
     REDIS = "Redis as the bus"
@@ -54,26 +54,26 @@ class SiteKind(enum.StrEnum):
     STANDBY = "a standby"
     EMBEDDED = "the servers' own embedded PostgreSQL"
     WORKERS = "two workers"
-    FAKED_CLOCK = "a clock that can be put forward"
+    FAKED_CLOCK = "a clock that can be changed"
     SMALL_DISK = "a small disk"
 
 
 def faketime() -> Path | None:
-    """The library that fakes a clock, where it is installed."""
+    """The library that fakes a clock; None if it is not installed."""
     return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
-def _lasting_port() -> int:
-    """A free port that no outgoing connection can take while its server is away."""
+def _stable_port() -> int:
+    """A free port that no outgoing connection can take while its server is down."""
     while True:
-        port = random.randint(*_PORTS)  # noqa: S311 - any will do
+        port = random.randint(*_PORTS)  # noqa: S311 - not a secret
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
 
 
 class SiteServer:
-    """One chat server behind its own proxy. ``restarts`` counts how often it was ended on purpose."""
+    """One chat server and its own proxy to PostgreSQL. ``restarts`` counts how often a fault ended the server."""
 
     def __init__(self, site: Site, number: int, proxy: AnswerProxy, settings: dict[str, str]) -> None:
         self.number = number
@@ -82,7 +82,7 @@ class SiteServer:
         self.status: int | None = None
         self._site = site
         self._settings = settings
-        self._port = _lasting_port()
+        self._port = _stable_port()
         self._stack = ExitStack()
         self._process: ServerProcess | None = None
 
@@ -93,27 +93,27 @@ class SiteServer:
         return self._process
 
     def address(self) -> str:
-        """Where it is, or was."""
+        """The server's URL, also while it is down."""
         return self.process.url
 
     async def start(self) -> None:
-        """Start it, on the port that it had before."""
+        """Start the server, always on the same port."""
         url = self._site.url_through(self.proxy)
         settings = self._site.settings | self._settings
-        made = chat_server(url, settings=settings, program=this_program(self._site.first), port=self._port)
-        self._process = await asyncio.to_thread(self._stack.enter_context, made)
+        server = chat_server(url, settings=settings, program=this_program(self._site.import_first), port=self._port)
+        self._process = await asyncio.to_thread(self._stack.enter_context, server)
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> None:
-        """Send it a signal, and wait until it has ended; ``status`` is then its exit status, None if it did not end."""
+    async def stop(self, signum: signal.Signals = signal.SIGTERM, seconds: float = 15) -> None:
+        """Send the server a signal and wait until it ends. ``status`` is its exit status, None if it did not end."""
         self.restarts += 1
-        self.process.popen.send_signal(number)
+        self.process.popen.send_signal(signum)
         with suppress(TimeoutExpired):
             await asyncio.to_thread(self.process.popen.wait, seconds)
         self.status = self.process.popen.poll()
         await self.close()
 
     async def close(self) -> None:
-        """End it, however."""
+        """End the server, by force if necessary."""
         await asyncio.to_thread(self._stack.close)
 
     def read(self, path: str) -> bytes:
@@ -127,28 +127,28 @@ class SiteServer:
         return body
 
     def log(self) -> str:
-        """What it has logged since it started."""
+        """The server's log since its last start."""
         return "" if self.process.log is None else self.process.log.read_text("utf-8", "replace")
 
 
 class Site:
-    """An async context manager. ``settings`` are the servers' own; ``first``: where they look for modules first."""
+    """An async context manager. The servers get ``settings``, and import from the folders ``import_first`` first."""
 
     def __init__(
         self,
         servers: int = 2,
         *,
-        place: SiteKind = SiteKind.PLAIN,
+        kind: SiteKind = SiteKind.PLAIN,
         settings: dict[str, str] | None = None,
-        first: tuple[Path, ...] = (),
+        import_first: tuple[Path, ...] = (),
     ) -> None:
         self.settings = {"DB_POOL_SIZE": POOL, "CHATSYS_LEASE": LEASE, "JWT_SECRET": secrets.token_hex(32)}
         self.settings |= settings or {}
-        self.first = first
+        self.import_first = import_first
         self.servers: list[SiteServer] = []
-        self.broker: ProxiedBroker | None = _BROKERS[place]() if place in _BROKERS else None
+        self.broker: ProxiedBroker | None = _BROKERS[kind]() if kind in _BROKERS else None
         self.disk: Path | None = None
-        self._place = place
+        self._kind = kind
         self._count = servers
         self._folder = Path(tempfile.mkdtemp(prefix="chatsys-faults-"))
         self._database = ExitStack()
@@ -160,25 +160,25 @@ class Site:
 
     async def __aenter__(self) -> Site:
         try:
-            if self._place is SiteKind.SMALL_DISK:
+            if self._kind is SiteKind.SMALL_DISK:
                 self._mount()
-            if self._place is SiteKind.EMBEDDED:
+            if self._kind is SiteKind.EMBEDDED:
                 self.url = f"postgresql://chatsys@/chatsys?host={self._folder}/run"
             else:
                 await self.start_database()
             if self.broker is not None:
                 await self._stack.enter_async_context(self.broker)
-            self._furnish()
-            if self._place is SiteKind.STANDBY:
+            self._add_settings()
+            if self._kind is SiteKind.STANDBY:
                 await self._make_standby()
             for number in range(self._count):
                 proxy = AnswerProxy(self._socket())
                 await self._stack.enter_async_context(proxy)
                 own = {} if self.broker is None else {"CHATSYS_BUS_URL": await self.broker.add()}
                 self.servers.append(SiteServer(self, number, proxy, own))
-            await self.servers[0].start()  # it makes the tables
+            await self.servers[0].start()  # first, because it creates the tables
             await asyncio.gather(*(server.start() for server in self.servers[1:]))
-            await self.elsewhere(os.getpid)  # a process that starts takes a processor for a second
+            await self.in_process(os.getpid)  # now, because the start of a process uses a core for a second
         except BaseException:
             await self.__aexit__()
             raise
@@ -192,15 +192,15 @@ class Site:
         await self._stack.aclose()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def elsewhere(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """The result of a function that runs in another process, of the lowest priority."""
+    async def in_process(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run a function in another process with the lowest priority, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._processes, work, *arguments)
 
-    def _furnish(self) -> None:
-        """What the servers of this kind of site are started with."""
-        if self._place is SiteKind.WORKERS:
+    def _add_settings(self) -> None:
+        """Add the settings of servers on this kind of site."""
+        if self._kind is SiteKind.WORKERS:
             self.settings["CHATSYS_WORKERS"] = "2"
-        elif self._place is SiteKind.FAKED_CLOCK:
+        elif self._kind is SiteKind.FAKED_CLOCK:
             self.set_clock("+0")
             self.settings |= {
                 "LD_PRELOAD": str(faketime()),
@@ -210,7 +210,7 @@ class Site:
             }
 
     def set_clock(self, offset: str) -> None:
-        """Put the servers' clock forward or back: ``+3600``; only where it is faked."""
+        """Shift the servers' clock by seconds, such as ``+3600``, on a site of kind FAKED_CLOCK."""
         self._clock.write_text(offset + "\n")
 
     @property
@@ -218,7 +218,7 @@ class Site:
         return self._folder / "clock"
 
     def _mount(self) -> None:
-        """A disk of its own for PostgreSQL, small enough to be filled."""
+        """Mount a separate disk for PostgreSQL, small enough to be filled."""
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", str(self._folder)]
         subprocess.run(mount, check=True)
         self._stack.callback(subprocess.run, ["umount", "-l", str(self._folder)], check=False)
@@ -227,19 +227,19 @@ class Site:
     # -- the database
 
     async def start_database(self) -> None:
-        """Start PostgreSQL, also after it was killed."""
-        tuning = _TUNING | (_SMALL_QUEUE if self._place is SiteKind.SMALL_QUEUE else {})
-        made = embedded_server(self._folder, settings=tuning)
-        self.url = await asyncio.to_thread(self._database.enter_context, made)
+        """Start PostgreSQL, for the first time or after it was killed."""
+        tuning = _TUNING | (_SMALL_QUEUE if self._kind is SiteKind.SMALL_QUEUE else {})
+        server = embedded_server(self._folder, settings=tuning)
+        self.url = await asyncio.to_thread(self._database.enter_context, server)
 
     async def _make_standby(self) -> None:
-        """A streaming standby of the primary, as pg_basebackup makes it; the primary waits for it in each commit."""
+        """Create a streaming standby with pg_basebackup. The primary waits for it in each commit."""
         rules = self._folder / "data" / "pg_hba.conf"
         rules.write_text(rules.read_text(encoding="utf-8") + "local replication all trust\n", encoding="utf-8")
         copy = self._folder / "standby" / "data"
         await asyncio.to_thread(self._copy_primary, copy)
-        made = embedded_server(copy.parent, settings=_TUNING)
-        self.standby_url = await asyncio.to_thread(self._database.enter_context, made)
+        server = embedded_server(copy.parent, settings=_TUNING)
+        self.standby_url = await asyncio.to_thread(self._database.enter_context, server)
         await self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
         await self.sql("SELECT pg_reload_conf()")
 
@@ -255,7 +255,7 @@ class Site:
             os.chown(each, owner.st_uid, owner.st_gid)
 
     async def promote(self) -> None:
-        """The primary turns read-only, the standby becomes the primary, and new connections lead to it."""
+        """Make the primary read-only, promote the standby, and send new connections to it."""
         await self.sql("ALTER SYSTEM SET default_transaction_read_only = on")
         await self.sql("ALTER SYSTEM RESET synchronous_standby_names")
         await self.sql("SELECT pg_reload_conf()")
@@ -273,19 +273,19 @@ class Site:
         first = self.postmaster()
         return [first, *first.children(recursive=True)]
 
-    def signal_database(self, number: signal.Signals) -> None:
-        """Send a signal to each of its processes."""
+    def signal_database(self, signum: signal.Signals) -> None:
+        """Send a signal to each of PostgreSQL's processes."""
         for process in self.postgres():
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+                process.send_signal(signum)
 
-    async def ended_database(self, seconds: float = 30) -> None:
-        """Wait until the postmaster has ended."""
+    async def wait_for_database_end(self, seconds: float = 30) -> None:
+        """Wait up to ``seconds`` until the postmaster has ended."""
         with suppress(FileNotFoundError, psutil.NoSuchProcess):
             await asyncio.to_thread(self.postmaster().wait, seconds)
 
     async def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement as the superuser, past the proxies; its rows."""
+        """Run one statement as the superuser, without the proxies, and return its rows."""
         return await asyncio.to_thread(self._sql, text, parameters)
 
     def _sql(self, text: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -293,8 +293,8 @@ class Site:
             cursor = connection.execute(text.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    async def violated(self) -> list[str]:
-        """The invariants of ``database/invariants`` that do not hold, with their first row."""
+    async def violated_invariants(self) -> list[str]:
+        """The invariants in ``database/invariants`` that are violated, each with its first row."""
         found = []
         for file in sorted((database_dir() / "invariants").glob("*.sql")):
             try:
@@ -306,8 +306,8 @@ class Site:
         return found
 
     def url_through(self, proxy: AnswerProxy) -> str:
-        """The database's URL through a proxy; of an embedded one, which has no other, its folder."""
-        if self._place is SiteKind.EMBEDDED:
+        """The database's URL through a proxy. An embedded database has no proxy: its URL names its folder."""
+        if self._kind is SiteKind.EMBEDDED:
             return f"embedded://{self._folder}"
         parts = urlsplit(self.url)
         return f"postgresql://{parts.username}@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"

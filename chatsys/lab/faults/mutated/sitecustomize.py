@@ -1,4 +1,4 @@
-"""Imported by Python at the start of a server whose mechanism shall be taken away: it lies first on its path."""
+"""Removes a mechanism from a server. Python imports this module when it starts: the folder is first on its path."""
 
 import os
 
