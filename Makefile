@@ -24,7 +24,7 @@ check: $(STAMP) ## Check style, types and imports, and run the tests that need n
 	@$(MAKE) --no-print-directory --output-sync -j 2 lint quick
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not database and not process"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not database and not process and not slow"
 
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -21,7 +21,7 @@ PROCESSES = {"wheel", "scratch", "reference_server", "any_server"}
 FOLDERS = {"browser", "conformance", "flow"}
 
 _STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system", "pty.spawn"}
-QUICK = "not database and not process"
+QUICK = "not database and not process and not slow"
 strict = False
 _running: pytest.Item | None = None
 _broken: list[str] = []
@@ -37,6 +37,7 @@ def configure(config: pytest.Config) -> None:
     strict = config.getoption("markexpr") == QUICK
     config.addinivalue_line("markers", "database: needs a PostgreSQL server")
     config.addinivalue_line("markers", "process: needs another program, as a broker, a browser or chatsys itself")
+    config.addinivalue_line("markers", "slow: takes several seconds of processor time; `make check` leaves it out")
     sys.addaudithook(_audit)
     for kind in (psycopg, psycopg.Connection, psycopg.AsyncConnection, asyncpg):
         _watch(kind, "connect")

@@ -51,5 +51,6 @@ def liar() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_server_that_breaks_its_document_is_detected(liar: str) -> None:
     assert described.send(liar, CASES, 1) > CASES / 4

@@ -43,6 +43,10 @@ def lab_server(shared_folder):
 @pytest.fixture
 def result() -> Result:
     """A valid run: memory 10 times as fast in everything but search, nothing lost."""
+    return make_result()
+
+
+def make_result() -> Result:
     made = Result(
         id="01900000-0000-7000-8000-000000000001",
         created_at="2026-01-01T00:00:00.000Z",
@@ -105,6 +109,10 @@ def result() -> Result:
 @pytest.fixture
 def samples() -> list[Sampled]:
     """Two rounds of every operation on both stores and on the baseline."""
+    return make_samples()
+
+
+def make_samples() -> list[Sampled]:
     generator = np.random.default_rng(1)
     return [
         Sampled(

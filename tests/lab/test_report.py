@@ -23,6 +23,8 @@ from chatsys.resources import database_dir
 from chatsys.results.claims import judge
 from chatsys.results.distributions import SHARES, read
 
+from .conftest import make_result, make_samples
+
 ROOT = database_dir().parent
 
 
@@ -42,12 +44,14 @@ class Loads(HTMLParser):
                 self.loaded.append(f"{tag} {value}")
 
 
-@pytest.fixture
-def written(result, samples, tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a run, written once; no test changes it."""
+    result, samples, folder = make_result(), make_samples(), tmp_path_factory.mktemp("written")
     result.claims = judge(result)
-    page(result, record.summed(samples)).write(tmp_path)
-    record.save(result, samples, tmp_path)
-    return tmp_path
+    page(result, record.summed(samples)).write(folder)
+    record.save(result, samples, folder)
+    return folder
 
 
 def test_page_loads_nothing_and_names_no_other_host(written):

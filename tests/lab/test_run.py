@@ -11,6 +11,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from chatsys import interrupts
 from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.interrupts import EndedBySignals
@@ -190,7 +191,9 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_duplicate_signal_cancels_a_run_once_and_a_later_one_ends_it(handlers, number):
+def test_duplicate_signal_cancels_a_run_once_and_a_later_one_ends_it(handlers, number, monkeypatch):
+    monkeypatch.setattr(interrupts, "BURST", 0.2)
+
     async def work(again: bool) -> str:
         try:
             os.kill(os.getpid(), number)
@@ -198,21 +201,21 @@ def test_duplicate_signal_cancels_a_run_once_and_a_later_one_ends_it(handlers, n
             await asyncio.sleep(30)
         except asyncio.CancelledError:
             if again:
-                await asyncio.sleep(1.1)
+                await asyncio.sleep(0.25)
                 os.kill(os.getpid(), number)
             await asyncio.sleep(0)
         return "written"
 
     before = signal.getsignal(number)
-    time.sleep(1.1)  # after the handlers of another test
+    time.sleep(0.25)  # after the handlers of another test
     with EndedBySignals() as ending:
         assert asyncio.run(ending.run(work(again=False))) == "written"
         os.kill(os.getpid(), number)  # while the report is written
-        time.sleep(1.1)
+        time.sleep(0.25)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
-    time.sleep(1.1)
+    time.sleep(0.25)
     with EndedBySignals() as ending, pytest.raises(KeyboardInterrupt):
         asyncio.run(ending.run(work(again=True)))
 

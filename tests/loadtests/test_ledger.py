@@ -174,6 +174,7 @@ def allocated() -> int:
     return sum(trace.size for trace in own.traces)
 
 
+@pytest.mark.slow
 def test_ledger_of_ten_times_as_many_messages_is_no_larger() -> None:
     ledger = MessageLedger()
     members = [member(ledger.room("a")) for _ in range(3)]

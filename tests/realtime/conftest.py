@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -82,6 +83,13 @@ class End(Bus):
                 end.receiver.received(room, event)
 
 
+@functools.lru_cache(maxsize=10_000)
+def decoded(out: Outgoing) -> tuple[bool, list[Any]]:
+    """Return whether a packet is an event, and its content. A broadcast is decoded once for all members."""
+    data = out.packet.data
+    return data.startswith("2"), json.loads(data[data.index("[") :])
+
+
 class FakeConnection:
     """Stands for a connection and records what is sent to it.
 
@@ -111,11 +119,11 @@ class FakeConnection:
         return self.unread
 
     def send(self, out: Outgoing, *, requested: bool = False) -> None:
-        if out.packet.data.startswith("2"):  # an event, not an acknowledgement
-            name, payload = json.loads(out.packet.data[1:])
-            self.received.append((name, payload))
+        is_event, content = decoded(out)
+        if is_event:
+            self.received.append((content[0], content[1]))
         else:
-            self.answers += json.loads(out.packet.data[out.packet.data.index("[") :])
+            self.answers += content
 
     answer = send
 
