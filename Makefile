@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+QUICK := not database and not process and not slow
 STAMP := $(VENV)/.installed
 NODE := tests/flow/node
 VERSIONS := tests/versions
@@ -24,7 +25,7 @@ check: $(STAMP) ## Check style, types and imports, and run the tests that need n
 	@$(MAKE) --no-print-directory --output-sync -j 2 lint quick
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not database and not process and not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(QUICK)"
 
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -36,7 +37,7 @@ versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests 
 	done
 
 coverage: $(STAMP) ## Show which lines no test of `make check` runs
-	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -q -n 2 -m "$(QUICK)" --cov=chatsys --cov-report=term:skip-covered
 
 docs: $(STAMP) ## Generate pages from the source, and build the documentation into site/
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md

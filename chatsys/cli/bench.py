@@ -91,12 +91,13 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         return
     if against is not None:
         _against(against, profile, seed, out, markdown)
-    from chatsys.lab.runner.environment import DEPTHS, STORES
+    from chatsys.lab.runner.environment import DEPTHS
+    from chatsys.results.names import STORES
 
     _measure(
         profile,
         tuple(filter(None, only.split(","))),
-        stores=(store,) if store else STORES,
+        stores=(store,) if store else tuple(STORES),
         depths=(depth,) if depth else DEPTHS,
         seed=seed,
         out=out,

@@ -143,7 +143,7 @@ def _work(settings: Settings, listener: socket.socket, pipe: Connection, folder:
     try:
         process.run(settings, pipe.send, listener, folder)
     except ChatsysError as error:
-        pipe.send((error.message, getattr(error, "hint", "")))
+        pipe.send((error.message, error.hint))
         sys.exit(1)
 
 

@@ -55,6 +55,8 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
     addresses = [server.address for server in site.servers]
     injections: list[Injection] = []
     broken = ""
+    if fault.alone:
+        await site.in_process(os.getpid)  # now, because the start of a process uses a core for a second
     traffic = SteadyTraffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seeds[0])
     async with traffic:
         if not all(person.joined for person in traffic.people):

@@ -178,7 +178,6 @@ class Site:
                 self.servers.append(SiteServer(self, number, proxy, own))
             await self.servers[0].start()  # first, because it creates the tables
             await asyncio.gather(*(server.start() for server in self.servers[1:]))
-            await self.in_process(os.getpid)  # now, because the start of a process uses a core for a second
         except BaseException:
             await self.__aexit__()
             raise

@@ -35,6 +35,7 @@ from chatsys.lab.network.address import place
 from chatsys.lab.provenance import machine
 from chatsys.lab.report.load import page_of
 from chatsys.lab.subjects.servers import chat_server, free_port
+from chatsys.results import names
 from chatsys.results.files import write_record
 from chatsys.store.address import read_url
 
@@ -44,7 +45,7 @@ LOG = "locust.log"
 _COMPLAINT = "ERROR/loadtest: "
 LOCUST_RESULT = "locust.json"
 ACCOUNTS = "accounts.json"
-STORES = ("memory", "postgresql")
+STORES = tuple(names.STORES)
 STATUS = {"VALID": 0, "FAILED": 1, "INVALID": 2}
 INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
 SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)

@@ -20,10 +20,10 @@ from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.statistics import Rounds, of_rounds, summary
 from chatsys.lab.subjects.subject import SubjectProcess, subject_process
 from chatsys.lab.subjects.worker import Opening
+from chatsys.results.names import STORES
 
 T = TypeVar("T")
 
-STORES = ("memory", "postgresql")
 DEPTHS = ("store", "http", "socket")
 
 
@@ -38,7 +38,7 @@ class Environment:
     tell: Callable[[str, bool], None]
     data_dir: Path
     only: Sequence[str] = ()
-    stores: Sequence[str] = STORES
+    stores: Sequence[str] = tuple(STORES)
     depths: Sequence[str] = DEPTHS
     samples: list[Sampled] = field(default_factory=list)
     _urls: dict[str, str] = field(default_factory=dict)

@@ -18,10 +18,11 @@ from chatsys.lab.datasets.databases import alone_on, tidy
 from chatsys.lab.experiments import EXPERIMENTS
 from chatsys.lab.provenance import machine
 from chatsys.lab.record import Result, Sampled
-from chatsys.lab.runner.environment import DEPTHS, STORES, Environment, Experiment
+from chatsys.lab.runner.environment import DEPTHS, Environment, Experiment
 from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.runner.targets import reach
 from chatsys.results.claims import judge
+from chatsys.results.names import STORES
 
 Tell = Callable[[str, bool, int], None]
 """Shows progress: a text, whether a step has finished, and the total number of steps."""
@@ -50,7 +51,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
     seed: int = 1
     only: Sequence[str] = ()
-    stores: Sequence[str] = STORES
+    stores: Sequence[str] = tuple(STORES)
     depths: Sequence[str] = DEPTHS
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 from chatsys.errors import OperatorError
-from chatsys.lab.subjects.servers import free_port
+from chatsys.lab.subjects.servers import free_port, listens, wait_until
 
 _START_SECONDS = 10.0
 
@@ -64,19 +63,10 @@ def running_broker(name: str, cpu: int | None) -> Iterator[RunningBroker]:
         try:
             if cpu is not None:
                 psutil.Process(process.pid).cpu_affinity([cpu])
-            _wait(process, kind.program, port)
+            if not wait_until(partial(listens, port), process, _START_SECONDS):
+                ended = "" if process.returncode is None else f": it ended with {process.returncode}"
+                raise OperatorError(f"{kind.program} did not start within {_START_SECONDS:g} seconds{ended}.")
             yield RunningBroker(f"{kind.scheme}://127.0.0.1:{port}", process.pid)
         finally:
             process.kill()
             process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], program: str, port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as trial:
-            if trial.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    ended = "" if process.returncode is None else f": it ended with {process.returncode}"
-    raise OperatorError(f"{program} did not start within {_START_SECONDS:g} seconds{ended}.")

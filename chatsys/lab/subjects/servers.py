@@ -121,13 +121,13 @@ def chat_server(
     own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
     workers = int(settings.get("CHATSYS_WORKERS", 1))
     with tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder, Path(folder, "errors").open("w+b") as errors:
-        ready: Callable[[], bool] = partial(_listens, port)
+        ready: Callable[[], bool] = partial(listens, port)
         if workers > 1:  # the port listens as soon as one of them does
             own["CHATSYS_READY_FILE"] = f"{folder}/ready"
             ready = Path(folder, "ready").exists
         with _child(command, program.environment(**(own | settings)), folder, errors.fileno(), cpu) as process:
             log = Path(errors.name)
-            if not _started(process, ready):
+            if not wait_until(ready, process):
                 lines = log.read_text("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
                 raise OperatorError(f"The server did not start: {lines[-1]}", hint="Try `chatsys serve` yourself.")
             yield ServerProcess(process, f"http://127.0.0.1:{port}", workers, log)
@@ -149,14 +149,14 @@ def listening_server(
     """
     port = free_port()
     with _child([*command, str(port)], os.environ | (variables or {}), None, None, cpu) as process:
-        if not _started(process, partial(_listens, port)):
+        if not wait_until(partial(listens, port), process):
             raise OperatorError(f"The {what} server did not start.")
         yield ServerProcess(process, f"http://127.0.0.1:{port}")
 
 
-def _started(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> bool:
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = START_TIMEOUT) -> bool:
     """Wait until ``ready`` returns true. Returns false if the process ends before, or is not ready in time."""
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         if ready():
             return True
@@ -164,7 +164,8 @@ def _started(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> boo
     return False
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether something listens on this port of 127.0.0.1."""
     with socket.socket() as trial:
         return trial.connect_ex(("127.0.0.1", port)) == 0
 

@@ -139,7 +139,7 @@ class Writer(Generic[Item, Outcome]):
         outcome: asyncio.Future[Outcome] = loop.create_future()
         queue.entries.append((item, outcome, loop.time()))
         if queue.task is None:
-            queue.task = loop.create_task(self._run(queue))
+            self._start(queue)
         return outcome
 
     async def drain(self) -> None:
@@ -153,6 +153,9 @@ class Writer(Generic[Item, Outcome]):
             if not tasks:
                 return
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def _start(self, queue: _Queue[Item, Outcome]) -> None:
+        queue.task = asyncio.get_running_loop().create_task(self._run(queue))
 
     async def _run(self, queue: _Queue[Item, Outcome]) -> None:
         try:
@@ -281,7 +284,7 @@ class Writer(Generic[Item, Outcome]):
         for entry in waiting:
             self._queue_of(entry[0]).entries.append(entry)
         if self._beside.entries and self._beside.task is None:
-            self._beside.task = asyncio.get_running_loop().create_task(self._run(self._beside))
+            self._start(self._beside)
 
     def _needs(self, item: Item) -> Sequence[Hashable]:
         return (*self._locks.of(item), *self._keys(item))
@@ -289,12 +292,11 @@ class Writer(Generic[Item, Outcome]):
     # -- rows that other transactions have locked
 
     def _queue_of(self, item: Item) -> _Queue[Item, Outcome]:
-        needs = self._needs(item)
-        for row in needs:
-            if row in self._aside:
-                return self._aside[row]
+        if (aside := self._aside_of(item)) is not None:
+            return aside
         if not self._needed:
             return self._queue
+        needs = self._needs(item)
         if self._needed.isdisjoint(needs):
             return self._beside
         self._needed.update(needs)
@@ -347,7 +349,6 @@ class Writer(Generic[Item, Outcome]):
         if queue is not self._queue and queue is not self._beside:
             queue.rows = needed & locked
             return batch
-        loop = asyncio.get_running_loop()
         for row in locked:
             self._aside.setdefault(row, _Queue(row))
         stays = [entry for entry in batch if not self._put_aside(entry)]
@@ -356,17 +357,19 @@ class Writer(Generic[Item, Outcome]):
             shared.entries.clear()
             shared.entries.extend(behind)
         for row in locked:
-            place = self._aside[row]
-            if place.task is None:
-                place.task = loop.create_task(self._run(place))
+            if self._aside[row].task is None:
+                self._start(self._aside[row])
         return stays
 
     def _put_aside(self, entry: tuple[Item, asyncio.Future[Outcome], float]) -> bool:
-        for row in self._locks.of(entry[0]):
-            if row in self._aside:
-                self._aside[row].entries.append(entry)
-                return True
-        return False
+        aside = self._aside_of(entry[0])
+        if aside is not None:
+            aside.entries.append(entry)
+        return aside is not None
+
+    def _aside_of(self, item: Item) -> _Queue[Item, Outcome] | None:
+        """The queue of the first locked row that the item needs; None if it needs none."""
+        return next((self._aside[row] for row in self._locks.of(item) if row in self._aside), None)
 
 
 def _refuse(entries: Any) -> None:
